@@ -1,0 +1,39 @@
+// Every kernel of an ISA, and its two tables.
+#pragma once
+
+#include "kernels/activation.hpp"
+#include "kernels/dense.hpp"
+#include "kernels/gather.hpp"
+#include "kernels/loss.hpp"
+#include "kernels/table.hpp"
+#include "kernels/update.hpp"
+#include "simd/simd.hpp"
+
+#define THALWEG_TEXT_(x) #x
+#define THALWEG_TEXT(x) THALWEG_TEXT_(x)
+
+namespace thalweg::THALWEG_ISA {
+
+template <class T>
+constexpr KernelTable table_of(DType dtype) {
+  return {THALWEG_TEXT(THALWEG_ISA),
+          dtype,
+          Vec<T>::lanes,
+          gather<T>,
+          gather_labels<T>,
+          dense_forward<T>,
+          dense_input_gradient<T>,
+          dense_weight_gradient<T>,
+          update<T>,
+          activate<T>,
+          activate_backward<T>,
+          mse<T>,
+          cross_entropy<T>,
+          binary_cross_entropy<T>,
+          sum_rows<T>};
+}
+
+extern const KernelTable tables[2];
+const KernelTable tables[2] = {table_of<float>(DType::f32), table_of<double>(DType::f64)};
+
+}  // namespace thalweg::THALWEG_ISA

@@ -1,0 +1,215 @@
+// The dense layer: which blocks of Y, dX and dW are made in which order, out of the tiles of gemm.hpp. Blocks decide
+// what stays in cache; the bits do not depend on them.
+#pragma once
+
+#include "kernels/activation.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/rows.hpp"
+#include "kernels/table.hpp"
+#include "kernels/update.hpp"
+#include "simd/simd.hpp"
+
+namespace thalweg::THALWEG_ISA {
+
+inline Index smaller(Index a, Index b) { return a < b ? a : b; }
+inline Index whole_pads(Index columns) { return (columns + padding - 1) / padding * padding; }
+
+constexpr Index chain_batch = 16;  // from here on dX is a chain over the units; below, a dot product by chunks
+constexpr Index dot_chunk = 128;
+constexpr Index k_unblocked = 1024;  // up to this K a panel of B (64 x K) stays in L2 whole
+constexpr Index k_block = 512;
+
+// C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault and
+// relu belong to the last block.
+template <class T>
+void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
+  const Index step = whole.K <= k_unblocked ? whole.K : k_block;
+  for (Index j = 0; j < columns; j += panel_columns)
+    for (Index k = 0; k < whole.K || k == 0; k += step) {
+      Product<T> p = whole;
+      p.c += j;
+      p.a += k * p.a_k;
+      p.b += k * p.b_ld + j;
+      p.K = smaller(step, whole.K - k);
+      const bool last = k + p.K >= whole.K;
+      p.start = k == 0 ? Start::zero : Start::carry;
+      p.bias = last && p.bias ? p.bias + j : nullptr;
+      p.fault = last && j == 0 ? p.fault : nullptr;
+      p.relu = last && p.relu;
+      multiply(p, rows, smaller(panel_columns, columns - j));
+    }
+}
+
+// Rows of X that stay in L2 beside a panel of W: 256 KB of them, in whole tiles.
+template <class T>
+Index forward_rows(Index inputs) {
+  const Index fit = (256 << 10) / (inputs * static_cast<Index>(sizeof(T)) + 1);
+  return fit < 48 ? 48 : fit > 240 ? 240 : fit / 12 * 12;
+}
+
+template <class T>
+void dense_forward(const DenseForward& f) noexcept {
+  const Index columns = f.columns.end - f.columns.begin, block = forward_rows<T>(f.inputs);
+  for (Index b = f.rows.begin; b < f.rows.end; b += block) {
+    const Index rows = smaller(block, f.rows.end - b);
+    Product<T> p{};
+    p.c = static_cast<T*>(f.y) + b * f.y_ld + f.columns.begin;
+    p.c_ld = f.y_ld;
+    p.a = static_cast<const T*>(f.x) + b * f.x_ld;
+    p.a_row = f.x_ld;
+    p.a_k = 1;
+    p.b = static_cast<const T*>(f.w) + f.columns.begin;
+    p.b_ld = f.w_ld;
+    p.K = f.inputs;
+    p.bias = f.bias ? static_cast<const T*>(f.bias) + f.columns.begin : nullptr;
+    p.fault = f.fault && f.columns.begin == 0 ? static_cast<T*>(f.fault) + b : nullptr;
+    p.relu = f.activation == Activation::relu;
+    multiply_blocked(p, rows, columns);
+    if (f.activation != Activation::identity && !p.relu)
+      activate_block<T>(f.activation, p.c, p.c_ld, p.c, p.c_ld, rows, columns);
+  }
+}
+
+// to_cr = from_rc^T for `rows` rows and whole vectors of columns; rows beyond the last are written as zero up to a
+// whole vector.
+template <class T>
+void transpose_block(T* to, Index to_ld, const T* from, Index from_ld, Index rows, Index columns) {
+  constexpr Index lanes = Vec<T>::lanes;
+  for (Index c = 0; c < columns; c += lanes)
+    for (Index r = 0; r < rows; r += lanes) {
+      Vec<T> v[lanes];
+      for (Index i = 0; i < lanes; ++i) v[i] = r + i < rows ? load(from + (r + i) * from_ld + c) : set(T(0));
+      transpose(v);
+      for (Index i = 0; i < lanes; ++i) store(to + (c + i) * to_ld + r, v[i]);
+    }
+}
+
+// dx_bi (rows x units) = act'(y_bi) * dxt_ib^T. Pads of dx, up to a whole vector, are written as zero.
+template <class T, class Act>
+void store_transposed(T* dx, Index dx_ld, const T* dxt, const T* y, Index y_ld, Index rows, Index units, Act act) {
+  constexpr Index lanes = Vec<T>::lanes;
+  for (Index i = 0; i < units; i += lanes)
+    for (Index b = 0; b < rows; b += lanes) {
+      Vec<T> v[lanes];
+      for (Index l = 0; l < lanes; ++l) v[l] = i + l < units ? load(dxt + (i + l) * gradient_rows + b) : set(T(0));
+      transpose(v);
+      for (Index l = 0; l < smaller(lanes, rows - b); ++l) {
+        const Vec<T> y_l = y ? load(y + (b + l) * y_ld + i) : set(T(0));
+        store(dx + (b + l) * dx_ld + i, act.backward(v[l], y_l));
+      }
+    }
+}
+
+// dX^T = W dZ^T for the columns [i, i + units) of dX and one block of batch rows, whose dZ^T is given.
+template <class T>
+void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_ib, Index b, Index rows, Index i,
+                          Index units) {
+  Product<T> p{};
+  p.c = dxt_ib;
+  p.c_ld = gradient_rows;
+  p.a = static_cast<const T*>(g.w) + i * g.w_ld;
+  p.a_row = g.w_ld;
+  p.a_k = 1;
+  p.b = dzt_ob;
+  p.b_ld = gradient_rows;
+  p.K = g.outputs;
+  multiply_blocked(p, units, rows);
+  T* dx = static_cast<T*>(g.dx) + b * g.dx_ld + i;
+  const T* y = g.y ? static_cast<const T*>(g.y) + b * g.y_ld + i : nullptr;
+  with_activation<T>(g.activation,
+                     [&](auto act) { store_transposed(dx, g.dx_ld, dxt_ib, y, g.y_ld, rows, units, act); });
+}
+
+// A block of batch rows at a time: dZ is turned once, and dX^T is turned back while it is in L1.
+template <class T>
+void input_gradient_chain(const DenseInputGradient& g) {
+  T* dzt_ob = static_cast<T*>(g.scratch);
+  T* dxt_ib = dzt_ob + whole_pads(g.outputs) * gradient_rows;
+  for (Index b = g.rows.begin; b < g.rows.end; b += gradient_rows) {
+    const Index rows = smaller(gradient_rows, g.rows.end - b);
+    transpose_block(dzt_ob, gradient_rows, static_cast<const T*>(g.dz) + b * g.dz_ld, g.dz_ld, rows, g.outputs);
+    for (Index i = g.columns.begin; i < g.columns.end; i += gradient_units)
+      input_gradient_block(g, dzt_ob, dxt_ib, b, rows, i, smaller(gradient_units, g.columns.end - i));
+  }
+}
+
+// Dot product of dz_o and w_o in dot form for each chunk of 128 units, chunk sums added in order. Pads are zero.
+template <class T>
+T dot_by_chunks(const T* dz_o, const T* w_o, Index outputs) {
+  T total = 0;
+  for (Index chunk = 0; chunk < outputs; chunk += dot_chunk) {
+    VirtualLanes<T> sum = virtual_lanes(T(0));
+    const Index end = smaller(chunk + dot_chunk, whole_pads(outputs));
+    for (Index o = chunk; o < end; o += VirtualLanes<T>::lanes)
+      for (int i = 0; i < VirtualLanes<T>::vectors; ++i) {
+        const Index at = o + i * Vec<T>::lanes;
+        sum.part[i] = fma(load(dz_o + at), load(w_o + at), sum.part[i]);
+      }
+    total += sum_tree(sum);
+  }
+  return total;
+}
+
+// A batch too small to fill vectors with rows: every dX(b, i) is a dot product of a row of dZ and a row of W.
+template <class T>
+void input_gradient_dot(const DenseInputGradient& g) {
+  for (Index i = g.columns.begin; i < g.columns.end; ++i)
+    for (Index b = g.rows.begin; b < g.rows.end; ++b)
+      static_cast<T*>(g.dx)[b * g.dx_ld + i] = dot_by_chunks(static_cast<const T*>(g.dz) + b * g.dz_ld,
+                                                             static_cast<const T*>(g.w) + i * g.w_ld, g.outputs);
+  activate_backward<T>({g.dx, g.dx_ld, g.y, g.y_ld, g.activation, g.rows, g.columns});
+}
+
+template <class T>
+void dense_input_gradient(const DenseInputGradient& g) noexcept {
+  if (g.batch < chain_batch) input_gradient_dot<T>(g);
+  else input_gradient_chain<T>(g);
+}
+
+// One panel of columns of dW, for the inputs [i, i + inputs) and one chunk of the batch's rows, added to `total`;
+// after the last chunk the rule is applied to it while it is in L1.
+template <class T>
+void weight_gradient_tile(const DenseWeightGradient& g, Product<T> p, Range inputs, Range columns, bool last) {
+  multiply(p, inputs.end - inputs.begin, columns.end - columns.begin);
+  if (last) apply(g.rule, g.parameter, p.c, p.c_ld, g.scalars, inputs, columns);
+}
+
+// dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
+template <class T>
+void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk) {
+  static constexpr T one = 1;
+  const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
+  Product<T> p{};
+  p.K = smaller(rows_per_chunk, g.batch - chunk);
+  p.b = static_cast<const T*>(g.dz) + chunk * g.dz_ld + columns.begin;
+  p.b_ld = g.dz_ld;
+  p.c_ld = fused ? panel_columns : g.parameter.ld;
+  p.start = chunk == 0 ? Start::zero : Start::add;
+  const bool last = chunk + p.K >= g.batch;
+  const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs
+    return fused ? static_cast<T*>(g.scratch) + (single ? 0 : row) * panel_columns
+                 : static_cast<T*>(g.parameter.g) + i * g.parameter.ld + columns.begin;
+  };
+  for (Index i = g.inputs.begin; i < g.inputs.end; i += Tile<T>::rows) {
+    p.c = total(i - g.inputs.begin, i);
+    p.a = static_cast<const T*>(g.x) + chunk * g.x_ld + i;
+    p.a_row = 1;
+    p.a_k = g.x_ld;
+    weight_gradient_tile(g, p, {i, smaller(i + Tile<T>::rows, g.inputs.end)}, columns, last);
+  }
+  if (!g.bias) return;
+  p.c = total(g.inputs.end - g.inputs.begin, g.bias_row);
+  p.a = &one;
+  p.a_row = p.a_k = 0;
+  weight_gradient_tile(g, p, {g.bias_row, g.bias_row + 1}, columns, last);
+}
+
+template <class T>
+void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
+  const Index end = whole_pads(g.columns.end);
+  for (Index o = g.columns.begin; o < end; o += panel_columns)
+    for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)
+      weight_gradient_chunk<T>(g, {o, smaller(o + panel_columns, end)}, chunk);
+}
+
+}  // namespace thalweg::THALWEG_ISA

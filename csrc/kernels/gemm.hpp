@@ -1,0 +1,128 @@
+// One micro-kernel for the three products of a dense layer: C = A B with A(i, k) = a[i * a_row + k * a_k].
+//
+//   forward   Y  = X W      A = X  (a_k = 1)        B = W
+//   dX        dX^T = W dZ^T A = W  (a_k = 1)        B = dZ^T
+//   dW        dW = X^T dZ   A = X  (a_row = 1)      B = dZ
+//
+// Every element of C is one chain of FMAs in rising k from zero, so its bits depend on no tile and no ISA with fma.
+// B is read in place: its rows are padded, 64-byte aligned and never 4 KB apart, which makes packing needless
+// (docs/speed.md).
+#pragma once
+
+#include "kernels/table.hpp"
+#include "simd/simd.hpp"
+
+namespace thalweg::THALWEG_ISA {
+
+// How the chain of an element begins: at zero; with C (the chain goes on); or at zero with C added at the end.
+enum class Start { zero, carry, add };
+
+template <class T>
+struct Product {
+  T* c;
+  Index c_ld;
+  const T* a;
+  Index a_row, a_k;
+  const T* b;
+  Index b_ld;
+  Index K;
+  Start start = Start::zero;
+  const T* bias = nullptr;  // bias[j] is added last
+  T* fault = nullptr;       // fault[i] = 0, or NaN where C(i, 0) is not finite
+  bool relu = false;
+};
+
+// acc(i, j) += sum over k of A(i, k) B(k, j), in rising k.
+template <class T, int rows, int vectors>
+inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const T* a, const T* b) {
+  for (Index k = 0; k < p.K; ++k, a += p.a_k, b += p.b_ld) {
+    Vec<T> b_k[vectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j) b_k[j] = load(b + j * Vec<T>::lanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+      const Vec<T> a_ik = set(a[i * p.a_row]);
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j) acc[i][j] = fma(a_ik, b_k[j], acc[i][j]);
+    }
+  }
+}
+
+// Bias, fault and relu of a finished tile. relu keeps NaN: max gives its second argument there.
+template <class T, int rows, int vectors>
+inline void finish(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, Index j0) {
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j)
+      if (p.bias) acc[i][j] = acc[i][j] + load(p.bias + j0 + j * Vec<T>::lanes);
+    if (p.fault && j0 == 0) store_first(p.fault + i0 + i, acc[i][0] - acc[i][0], 1);
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j)
+      if (p.relu) acc[i][j] = max(set(T(0)), acc[i][j]);
+  }
+}
+
+// C(i0 .. i0 + rows, j0 .. j0 + vectors * lanes) of a product.
+template <class T, int rows, int vectors>
+void tile(const Product<T>& p, Index i0, Index j0) noexcept {
+  T* c = p.c + i0 * p.c_ld + j0;
+  Vec<T> acc[rows][vectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j)
+      acc[i][j] = p.start == Start::carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
+  accumulate(acc, p, p.a + i0 * p.a_row, p.b + j0);
+  if (p.start == Start::add) {
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j) acc[i][j] = load(c + i * p.c_ld + j * Vec<T>::lanes) + acc[i][j];
+  }
+  finish(acc, p, i0, j0);
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j) store(c + i * p.c_ld + j * Vec<T>::lanes, acc[i][j]);
+}
+
+// All tiles with 1..Tile::rows rows and 1..Tile::vectors vectors: tiles[rows - 1][vectors - 1].
+template <class T>
+using TileFunction = void (*)(const Product<T>&, Index, Index) noexcept;
+
+template <class T, int rows, int vectors = Tile<T>::vectors>
+TileFunction<T> tile_of(Index wanted_vectors) {
+  if constexpr (vectors > 1)
+    if (wanted_vectors < vectors) return tile_of<T, rows, vectors - 1>(wanted_vectors);
+  return tile<T, rows, vectors>;
+}
+template <class T, int rows = Tile<T>::rows>
+TileFunction<T> tile_of(Index wanted_rows, Index wanted_vectors) {
+  if constexpr (rows > 1)
+    if (wanted_rows < rows) return tile_of<T, rows - 1>(wanted_rows, wanted_vectors);
+  return tile_of<T, rows>(wanted_vectors);
+}
+
+// All rows of one panel of columns. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5, not 10 x 6 + 4.
+template <class T>
+void multiply_panel(const Product<T>& p, Index rows, Index column, Index vectors) {
+  const Index tiles = (rows + Tile<T>::rows - 1) / Tile<T>::rows;
+  if (tiles == 0) return;
+  const Index small = rows / tiles, large = rows % tiles;  // `large` tiles have one row more
+  const TileFunction<T> tile_large = tile_of<T>(small + 1, vectors), tile_small = tile_of<T>(small, vectors);
+  for (Index t = 0, i = 0; t < tiles; ++t) {
+    (t < large ? tile_large : tile_small)(p, i, column);
+    i += small + (t < large);
+  }
+}
+
+// C = A B for all rows and the columns [0, columns), rounded up to whole vectors.
+template <class T>
+void multiply(const Product<T>& p, Index rows, Index columns) {
+  const Index all = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;
+  for (Index v = 0; v < all; v += Tile<T>::vectors)
+    multiply_panel(p, rows, v * Vec<T>::lanes, all - v < Tile<T>::vectors ? all - v : Tile<T>::vectors);
+}
+
+}  // namespace thalweg::THALWEG_ISA

@@ -1,0 +1,64 @@
+// Sums and maxima within a row in dot form: 16 (float32) or 8 (float64) virtual lanes, each a chain over the row, and
+// one fixed tree at the end. The lanes are the same on every ISA, so the bits are too.
+#pragma once
+
+#include "simd/simd.hpp"
+
+namespace thalweg::THALWEG_ISA {
+
+template <class T>
+struct VirtualLanes {
+  static constexpr int lanes = 64 / sizeof(T);
+  static constexpr int vectors = lanes / Vec<T>::lanes;
+  Vec<T> part[vectors];
+};
+
+template <class T>
+inline VirtualLanes<T> virtual_lanes(T x) {
+  VirtualLanes<T> all;
+  for (Vec<T>& part : all.part) part = set(x);
+  return all;
+}
+
+// Lane i meets lane i + lanes/2, then lanes/4, ...: first whole vectors, then inside one.
+template <class T>
+inline T sum_tree(VirtualLanes<T> v) {
+  for (int half = VirtualLanes<T>::vectors / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) v.part[i] = v.part[i] + v.part[i + half];
+  return sum_tree(v.part[0]);
+}
+
+// v with zero in the lanes from n on.
+template <class T, int... I>
+inline Vec<T> keep_first(Vec<T> v, Index n, Lanes<I...>) {
+  return select(Vec<T>{typename Vec<T>::Reg{T(I)...}} < set(T(n)), v, set(T(0)));
+}
+template <class T>
+inline Vec<T> keep_first(Vec<T> v, Index n) {
+  return n >= Vec<T>::lanes ? v : keep_first(v, n, LanesOf<T>{});
+}
+
+// Sum over the columns [0, columns) of value(o), the vector that begins at column o; beyond the end it is not counted.
+template <class T, class Value>
+inline T row_sum(Index columns, Value&& value) {
+  VirtualLanes<T> sum = virtual_lanes(T(0));
+  for (Index o = 0; o < columns; o += VirtualLanes<T>::lanes)
+    for (int i = 0; i < VirtualLanes<T>::vectors; ++i) {
+      const Index at = o + i * Vec<T>::lanes;
+      if (at < columns) sum.part[i] = sum.part[i] + keep_first(value(at), columns - at);
+    }
+  return sum_tree(sum);
+}
+
+// The largest of x[0..columns), -infinity for none. NaN is passed over.
+template <class T>
+inline T row_max(const T* x, Index columns) {
+  Vec<T> highest = set(T(-INFINITY));
+  for (Index o = 0; o < columns; o += Vec<T>::lanes)
+    highest = max(load_first(x + o, columns - o, T(-INFINITY)), highest);
+  T most = highest.reg[0];
+  for (int i = 1; i < Vec<T>::lanes; ++i) most = highest.reg[i] > most ? highest.reg[i] : most;
+  return most;
+}
+
+}  // namespace thalweg::THALWEG_ISA

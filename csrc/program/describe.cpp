@@ -1,0 +1,82 @@
+// A plan as text, for people: trainer.describe() and the tests' golden plans.
+#include <cstdio>
+
+#include "program/plan.hpp"
+
+namespace thalweg {
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::gather: return "gather";
+    case Kind::gather_labels: return "gather labels";
+    case Kind::gather_weights: return "gather weights";
+    case Kind::dense_forward: return "forward";
+    case Kind::activate: return "activate";
+    case Kind::row_loss: return "loss";
+    case Kind::activate_backward: return "activation grad";
+    case Kind::input_gradient: return "input grad";
+    case Kind::weight_gradient: return "weight grad";
+    case Kind::commit: return "commit";
+    case Kind::update: return "update";
+  }
+  return "";
+}
+
+namespace {
+
+std::string shape_of(const Buffer& b) {
+  return b.columns == 1 ? "(" + std::to_string(b.rows) + ",)"
+                        : "(" + std::to_string(b.rows) + ", " + std::to_string(b.columns) + ")";
+}
+
+std::string owner_of(Space owner) {
+  if (owner == every_thread) return "every thread";
+  return owner == batch_rows ? "rows" : "units " + std::to_string(owner - 1);
+}
+
+// "y1 (32, 128) = x (32, 784), w1 (785, 128)": what a step writes, and what it reads.
+std::string operands(const Plan& plan, const Step& step) {
+  std::string out, in;
+  for (const Access& access : step.accesses) {
+    const Buffer& b = plan.buffers[access.buffer];
+    if (b.name == "scratch") continue;
+    std::string& list = access.write ? out : in;
+    list += (list.empty() ? "" : ", ") + b.name + " " + shape_of(b);
+  }
+  return out + (out.empty() || in.empty() ? "" : " <- ") + in;
+}
+
+std::string line_of(const Plan& plan, const Step& step) {
+  char line[256];
+  std::snprintf(line, sizeof line, "%-7s %-15s %-13s %8.3f  %s\n", step.barrier ? "barrier" : "", name_of(step.kind),
+                owner_of(step.owner).c_str(), step.flops * 1e-6, operands(plan, step).c_str());
+  return line;
+}
+
+std::string mark_of(const Plan& plan, int step) {
+  static const char* const names[mark_count] = {"begin", "forwarded", "measured", "differentiated", "committed",
+                                                "updated"};
+  std::string line;
+  for (int mark = forwarded; mark < updated; ++mark)
+    if (plan.marks[mark] == step && plan.marks[mark] != plan.marks[mark - 1]) line += std::string("-- ") + names[mark] + "\n";
+  return line;
+}
+
+}  // namespace
+
+std::string Plan::describe() const {
+  std::string text = "schedule: " + schedule + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") +
+                     (spec.fused ? ", fused" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
+                     "before  step            owner          Mflop    output <- inputs\n";
+  int barriers = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    text += mark_of(*this, static_cast<int>(i)) + line_of(*this, steps[i]);
+    barriers += steps[i].barrier;
+  }
+  return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +
+         " (shared " + std::to_string(shared_bytes) + " + " + std::to_string(threads) + " x " +
+         std::to_string(thread_bytes) + " a thread), parameters " +
+         std::to_string(parameter_elements(parameters) * (spec.dtype == DType::f32 ? 4 : 8)) + "\n";
+}
+
+}  // namespace thalweg

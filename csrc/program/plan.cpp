@@ -1,0 +1,99 @@
+// Checks a spec, has a plan built for each schedule, and keeps the cheapest.
+#include "program/plan.hpp"
+
+#include <algorithm>
+
+#include "base/check.hpp"
+#include "program/builder.hpp"
+#include "program/schedule.hpp"
+
+namespace thalweg {
+
+namespace {
+
+constexpr Index size_of(DType dtype) { return dtype == DType::f32 ? 4 : 8; }
+
+void check(const Spec& spec, const Machine& machine) {
+  require(machine.threads >= 1, "threads must be at least 1, got ", machine.threads);
+  if (spec.flat > 0) return;
+  require(spec.batch >= 1, "a batch has at least one row, got ", spec.batch);
+  require(spec.inputs >= 1, "a model has at least one input, got ", spec.inputs);
+  Index width = spec.inputs;
+  for (const LayerSpec& layer : spec.layers) {
+    require(layer.units >= 1, "a layer has at least one unit, got ", layer.units);
+    require(layer.dense || layer.units == width, "an activation keeps its width ", width, ", got ", layer.units);
+    require(layer.dense || &layer == &spec.layers.back(), "an activation alone stands last");
+    width = layer.units;
+  }
+  require((spec.loss == Loss::none) == (spec.targets == Targets::none), "a loss and its targets go together");
+  require(spec.targets != Targets::labels || spec.loss == Loss::cross_entropy, "labels are for cross_entropy");
+  require(spec.rule == Rule::none || spec.backward, "a rule needs gradients");
+  require(!spec.fused || spec.rule != Rule::none, "a fused plan needs a rule");
+  require(!spec.in_place || !spec.layers.empty(), "only a layer reads its input in place");
+}
+
+}  // namespace
+
+Index leading_dimension(Index columns, DType dtype) {
+  const Index ld = (columns + padding - 1) / padding * padding;
+  return ld * size_of(dtype) % 4096 == 0 ? ld + padding : ld;
+}
+
+std::vector<ParameterPlan> plan_parameters(const Spec& spec) {
+  if (spec.flat > 0) return {{0, 1, spec.flat, spec.flat, false}};
+  std::vector<ParameterPlan> parameters;
+  Index offset = 0, inputs = spec.inputs;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.dense) {
+      parameters.push_back({offset, inputs, layer.units, leading_dimension(layer.units, spec.dtype), layer.bias});
+      offset += parameters.back().rows() * parameters.back().ld;
+    }
+    inputs = layer.units;
+  }
+  return parameters;
+}
+
+Index parameter_elements(const std::vector<ParameterPlan>& parameters) {
+  return parameters.empty() ? 0 : parameters.back().offset + parameters.back().rows() * parameters.back().ld;
+}
+
+Range Plan::owned(Space space, int thread) const {
+  if (space == every_thread) return {0, spec.batch};
+  const Index extent = extents[space], grains = (extent + padding - 1) / padding;
+  const auto cut = [&](Index t) { return std::min(extent, grains * t / threads * padding); };
+  return {cut(thread), cut(thread + 1)};
+}
+
+int Plan::find(const std::string& buffer) const {
+  for (size_t i = 0; i < buffers.size(); ++i)
+    if (buffers[i].name == buffer) return static_cast<int>(i);
+  return none;
+}
+
+// A long step's kernels are called for pieces of some 10 ms.
+static Plan in_pieces(Plan plan, Index lanes) {
+  plan.long_step = true;
+  for (Step& step : plan.steps)
+    step.pieces = 1 + static_cast<int>(step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes) / piece_us);
+  return plan;
+}
+
+Plan make_plan(const Spec& spec, const Machine& machine, Index lanes) {
+  check(spec, machine);
+  Plan best;
+  std::string considered;
+  for (const Schedule& schedule : schedules(spec, machine)) {
+    Plan plan = build_plan(spec, schedule);
+    plan.price = price_of(plan, machine, lanes);
+    considered += describe_price(plan);
+    if (best.steps.empty() || plan.price.total() < best.price.total()) best = std::move(plan);
+  }
+  best.considered = considered;
+  if (best.price.compute_us < long_step_us) return best;
+  if (!spec.fused) return in_pieces(std::move(best), lanes);
+  Spec unfused = spec;  // so that a stop can come before the first update: all gradients, then all updates
+  unfused.fused = false;
+  return make_plan(unfused, machine, lanes);
+}
+
+}  // namespace thalweg

@@ -1,0 +1,204 @@
+// Walks every thread through the steps of a slice. Threads meet at the plan's barriers and nowhere else.
+#include "program/program.hpp"
+
+#include <cmath>
+
+namespace thalweg {
+
+Program::Program(const Plan& plan, const KernelTable& table, const Storage& storage)
+    : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads) {
+  for (int thread = 0; thread < plan_.threads; ++thread) {
+    std::vector<Task> tasks;
+    for (const Step& step : plan_.steps) tasks.push_back(bind(step, thread));
+    tasks_.push_back(std::move(tasks));
+  }
+}
+
+Outcome Program::run(const Slice& slice, Mark from, Mark to) noexcept {
+  stop_ = false;
+  outcome_ = {0, Status::done};
+  asked_ = std::chrono::steady_clock::now();
+  const auto body = [&](int thread) { walk({slice, thread, 0, slice.first, 1, double(plan_.spec.batch), false}, from, to); };
+  if (!run_threads(plan_.threads, body)) return {0, Status::no_threads};
+  if (stop_) outcome_.status = Status::stopped;
+  return outcome_;
+}
+
+void Program::walk(Moment moment, Mark from, Mark to) {
+  for (; moment.round < moment.slice.steps; ++moment.round, moment.row += plan_.spec.batch) {
+    if (walk_round(moment, from, to) == Next::end) return;
+    if (moment.thread == 0) ++outcome_.steps;
+  }
+}
+
+Program::Next Program::walk_round(Moment& moment, Mark from, Mark to) {
+  for (int i = plan_.marks[from]; i < plan_.marks[to]; ++i) {
+    const Step& step = plan_.steps[i];
+    if (step.barrier) moment.stop = barrier_.wait(moment.thread, stop_.load(std::memory_order_relaxed));
+    moment.pieces = step.pieces;
+    const Next next = std::visit([&](const auto& task) { return run(task, moment); }, tasks_[moment.thread][i]);
+    if (next != Next::step) return next;
+  }
+  return Next::step;
+}
+
+// ---- stops ------------------------------------------------------------------------------------------------------
+
+// Thread 0 asks, at most every 20 ms, whether the user wants to stop. The others learn of it at the next barrier; until
+// then whoever sees it may leave its work undone, because the step will be abandoned before its update.
+bool Program::told_to_stop(const Moment& moment) {
+  using namespace std::chrono;
+  const bool ask = moment.thread == 0 && moment.slice.interrupted && steady_clock::now() - asked_ > milliseconds(20);
+  if (ask) {
+    if (moment.slice.interrupted(moment.slice.asker)) stop_ = true;
+    asked_ = steady_clock::now();
+  }
+  return stop_.load(std::memory_order_relaxed);
+}
+
+// call(part) for all of a range; in long steps piece by piece.
+template <class Call>
+void Program::in_pieces(const Moment& moment, Range all, Call&& call) {
+  const Index grains = (all.end - all.begin + padding - 1) / padding;
+  const auto cut = [&](int i) { return std::min(all.end, all.begin + grains * i / moment.pieces * padding); };
+  for (int i = 0; i < moment.pieces; ++i) {
+    const Range part = {cut(i), cut(i + 1)};
+    if (part.begin < part.end) call(part);
+    if (moment.pieces > 1 && told_to_stop(moment)) return;
+  }
+}
+
+// ---- reading the user's rows ------------------------------------------------------------------------------------
+
+Array Program::rows_from(const Array& array, const Moment& moment) const {
+  Array rows = array;
+  if (!moment.slice.order) rows.data = static_cast<const char*>(array.data) + moment.row * array.row_stride;
+  return rows;
+}
+
+const Index* Program::order_from(const Moment& moment) const {
+  return moment.slice.order ? moment.slice.order + moment.row : nullptr;
+}
+
+Program::Next Program::run(const GatherInput& task, Moment& moment) {
+  in_pieces(moment, task.rows, [&](Range part) {
+    Gather gather = task;
+    gather.array = rows_from(moment.slice.x, moment);
+    gather.order = order_from(moment);
+    gather.rows = part;
+    table_.gather(gather);
+  });
+  return Next::step;
+}
+
+Program::Next Program::run(const GatherTargets& task, Moment& moment) {
+  Gather gather = task;
+  gather.array = rows_from(moment.slice.y, moment);
+  gather.order = order_from(moment);
+  table_.gather(gather);
+  return Next::step;
+}
+
+Program::Next Program::run(const GatherLabels& task, Moment& moment) {
+  GatherLabels gather = task;
+  gather.array = rows_from(moment.slice.y, moment);
+  gather.order = order_from(moment);
+  table_.gather_labels(gather);
+  return Next::step;
+}
+
+// Every thread reads all weights and has their sum, in the same order, without a barrier.
+Program::Next Program::run(const GatherWeights& task, Moment& moment) {
+  Gather gather = task;
+  gather.array = rows_from(moment.slice.weight, moment);
+  gather.order = order_from(moment);
+  table_.gather(gather);
+  moment.weight_sum = table_.sum_rows({task.out, nullptr, plan_.spec.batch});
+  return Next::step;
+}
+
+// ---- kernels ----------------------------------------------------------------------------------------------------
+
+Program::Next Program::run(const DenseForward& task, Moment& moment) {
+  DenseForward forward = task;
+  if (!forward.x) {
+    forward.x = rows_from(moment.slice.x, moment).data;
+    forward.x_ld = moment.slice.x.row_stride / element_bytes();
+  }
+  in_pieces(moment, task.rows, [&](Range part) {
+    forward.rows = part;
+    table_.dense_forward(forward);
+  });
+  return Next::step;
+}
+
+Program::Next Program::run(const Activate& task, Moment&) {
+  table_.activate(task);
+  return Next::step;
+}
+
+Program::Next Program::run(const RowLoss& task, Moment& moment) {
+  RowLoss loss = task;
+  loss.scale = 1 / moment.weight_sum;
+  switch (plan_.spec.loss) {
+    case Loss::none: break;
+    case Loss::mse: table_.mse(loss); break;
+    case Loss::cross_entropy: table_.cross_entropy(loss); break;
+    case Loss::binary_cross_entropy: table_.binary_cross_entropy(loss); break;
+  }
+  return Next::step;
+}
+
+Program::Next Program::run(const ActivateBackward& task, Moment&) {
+  table_.activate_backward(task);
+  return Next::step;
+}
+
+Program::Next Program::run(const DenseInputGradient& task, Moment& moment) {
+  DenseInputGradient gradient = task;
+  in_pieces(moment, task.rows, [&](Range part) {
+    gradient.rows = part;
+    table_.dense_input_gradient(gradient);
+  });
+  return Next::step;
+}
+
+Program::Next Program::run(const DenseWeightGradient& task, Moment& moment) {
+  DenseWeightGradient gradient = task;
+  gradient.scalars = scalars_of(moment);
+  if (!gradient.x) {
+    gradient.x = rows_from(moment.slice.x, moment).data;
+    gradient.x_ld = moment.slice.x.row_stride / element_bytes();
+  }
+  in_pieces(moment, task.inputs, [&](Range part) {
+    gradient.inputs = part;
+    gradient.bias = task.bias && part.end == task.inputs.end;
+    table_.dense_weight_gradient(gradient);
+  });
+  return Next::step;
+}
+
+// Every thread sums the losses of all rows, in the same order, and comes to the same decision without a barrier.
+Program::Next Program::run(const Commit& task, Moment& moment) {
+  if (plan_.threads == 1 ? stop_.load(std::memory_order_relaxed) : moment.stop) return Next::end;
+  const double sum = table_.sum_rows(task), weight = moment.weight_sum;
+  const double loss = weight == 0 ? 0 : sum / weight;
+  if (moment.thread == 0) {
+    moment.slice.losses[moment.round] = loss;
+    moment.slice.weights[moment.round] = weight;
+    if (!std::isfinite(loss)) outcome_.status = Status::not_finite;
+  }
+  if (!std::isfinite(loss) && plan_.spec.backward) return Next::end;
+  if (weight != 0 || !plan_.spec.backward) return Next::step;
+  if (plan_.threads > 1) barrier_.wait(moment.thread, false);  // in place of the barriers of the steps passed over
+  return Next::round;
+}
+
+Program::Next Program::run(const Update& task, Moment& moment) {
+  Update update = task;
+  update.scalars = scalars_of(moment);
+  table_.update(update);
+  return Next::step;
+}
+
+}  // namespace thalweg

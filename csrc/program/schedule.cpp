@@ -1,0 +1,93 @@
+// Prices are for choosing between schedules, not for predicting seconds. The choice never changes the bits: every output
+// has one owner, and the order of its sum follows from layer sizes and batch rows alone.
+#include "program/schedule.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace thalweg {
+
+namespace {
+
+// Columns are worth owning from one tile a thread on.
+bool wide(const LayerSpec& layer, int threads) { return layer.dense && layer.units >= 32 * threads; }
+
+}  // namespace
+
+double busiest_share(const Plan& plan, Space owner) {
+  if (owner == every_thread) return 1;
+  Index most = 0, all = std::max<Index>(1, plan.extents[owner]);
+  for (int t = 0; t < plan.threads; ++t) {
+    const Range own = plan.owned(owner, t);
+    most = std::max(most, own.end - own.begin);
+  }
+  return double(most) / all;
+}
+
+std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {
+  const size_t layers = spec.layers.size();
+  std::vector<Schedule> all;
+  if (machine.threads == 1 || !machine.exactly) all.push_back({"one thread", 1, std::vector<bool>(layers, false)});
+  if (machine.threads == 1) return all;
+  const int threads = machine.threads;
+  all.push_back({"rows", threads, std::vector<bool>(layers, false)});
+  if (layers == 0 || !wide(spec.layers[0], threads)) return all;
+  Schedule first{"columns first", threads, std::vector<bool>(layers, false)}, columns{"columns", threads, {}};
+  first.by_columns[0] = true;
+  for (const LayerSpec& layer : spec.layers) columns.by_columns.push_back(wide(layer, threads));
+  if (columns.by_columns != first.by_columns) all.push_back(first);
+  all.push_back(columns);
+  return all;
+}
+
+namespace {
+
+// The space by which a buffer was last written before a step, walking back round the loop; every_thread if never.
+Space last_writer(const Plan& plan, size_t step, int buffer) {
+  const size_t n = plan.steps.size();
+  for (size_t back = 1; back <= n; ++back)
+    for (const Access& access : plan.steps[(step + n - back) % n].accesses)
+      if (access.buffer == buffer && access.write) return access.space;
+  return every_thread;
+}
+
+// Bytes that one thread reads of what others wrote, in one round of the steps.
+double crossing_bytes(const Plan& plan) {
+  const double element = plan.spec.dtype == DType::f32 ? 4 : 8, others = 1 - 1.0 / plan.threads;
+  double bytes = 0;
+  for (size_t s = 0; s < plan.steps.size(); ++s)
+    for (const Access& read : plan.steps[s].accesses) {
+      const Buffer& buffer = plan.buffers[read.buffer];
+      if (read.write || buffer.per_thread) continue;
+      const Space writer = last_writer(plan, s, read.buffer);
+      if (writer == every_thread || writer == read.space) continue;
+      const double part = read.space == whole ? 1 : 1.0 / plan.threads;
+      bytes += buffer.rows * buffer.ld * element * part * others;
+    }
+  return bytes;
+}
+
+}  // namespace
+
+Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
+  const double line_us = machine.barrier_ns * 0.1e-3;  // prefetched transfers of lines overlap about tenfold
+  Price price{};
+  int barriers = 0;
+  for (const Step& step : plan.steps) {
+    price.compute_us += step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes);
+    barriers += step.barrier;
+  }
+  if (plan.threads > 1) price.crossing_us = crossing_bytes(plan) / 64 * line_us;
+  price.barriers_us = barriers * machine.barrier_ns * 4e-3;  // threads never arrive together
+  return price;
+}
+
+std::string describe_price(const Plan& plan) {
+  char line[160];
+  std::snprintf(line, sizeof line, "  %-14s %2d threads  %10.2f us = compute %.2f + crossing %.2f + barriers %.2f\n",
+                plan.schedule.c_str(), plan.threads, plan.price.total(), plan.price.compute_us,
+                plan.price.crossing_us, plan.price.barriers_us);
+  return line;
+}
+
+}  // namespace thalweg

@@ -1,0 +1,35 @@
+// The planner's first question, ownership: a handful of schedules, and what each costs on this machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "program/plan.hpp"
+#include "program/spec.hpp"
+
+namespace thalweg {
+
+// For each layer, whether its outputs are owned by columns (units) or by rows of the batch: the same in forward and
+// update, so that what a core wrote in the last step is what it reads in the next.
+struct Schedule {
+  std::string name;
+  int threads;
+  std::vector<bool> by_columns;
+};
+
+constexpr double long_step_us = 50e3, piece_us = 10e3;
+
+// A core's rate in products, some 60-90 % of its peak.
+inline double flops_per_us(Index lanes) { return lanes * 2 * 2.5e3; }
+
+// The busiest thread's share of a step.
+double busiest_share(const Plan& plan, Space owner);
+
+std::vector<Schedule> schedules(const Spec& spec, const Machine& machine);
+
+// flops of the busiest thread + bytes that cross cores + barriers, in microseconds a step.
+Price price_of(const Plan& plan, const Machine& machine, Index lanes);
+
+std::string describe_price(const Plan& plan);
+
+}  // namespace thalweg

@@ -1,0 +1,414 @@
+# cython: language_level=3, binding=False, embedsignature=True, freethreading_compatible=True
+# distutils: language=c++
+"""The door: arrays become pointers, the GIL is dropped, the program runs. Checks of what a user wrote live above."""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+from libcpp cimport bool as cbool
+from libcpp.memory cimport unique_ptr
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+
+cdef extern from "base/arena.hpp" namespace "thalweg" nogil:
+    cdef cppclass Arena:
+        Arena(int64_t) except +
+        char* data()
+        int64_t bytes()
+
+
+cdef extern from "base/rng.hpp" namespace "thalweg" nogil:
+    void c_shuffle "thalweg::shuffle"(int64_t*, int64_t, uint64_t, uint64_t)
+
+
+cdef extern from "kernels/table.hpp" namespace "thalweg" nogil:
+    cdef enum class DType(int):
+        f32
+        f64
+    cdef enum class Activation(int):
+        identity
+        relu
+        tanh
+        sigmoid
+        softmax
+    cdef enum class Loss(int):
+        none
+        mse
+        cross_entropy
+        binary_cross_entropy
+    cdef enum class Rule(int):
+        none
+        sgd
+        momentum
+        adam
+        amsgrad
+    cdef enum class SourceType "thalweg::Source"(int):
+        f32
+        f64
+        i8
+        u8
+        i16
+        u16
+        i32
+        u32
+        i64
+        u64
+    cdef struct Array:
+        const void* data
+        SourceType type
+        int64_t row_stride
+        int64_t column_stride
+    cdef cppclass KernelTable:
+        int64_t lanes
+
+
+cdef extern from "isa/select.hpp" namespace "thalweg" nogil:
+    vector[string] c_supported_isas "thalweg::supported_isas"()
+    const KernelTable& select_table(const string&, DType) except +
+
+
+cdef extern from "program/plan.hpp" namespace "thalweg" nogil:
+    cdef enum class Targets(int):
+        none
+        values
+        labels
+    cdef cppclass LayerSpec:
+        cbool dense
+        int64_t units
+        Activation activation
+        cbool bias
+    cdef cppclass Spec:
+        DType dtype
+        int64_t batch, inputs, flat
+        vector[LayerSpec] layers
+        Loss loss
+        Targets targets
+        Rule rule
+        cbool weighted, backward, fused, input_gradient, in_place
+    cdef cppclass Machine:
+        int threads
+        cbool exactly
+        double barrier_ns
+    cdef cppclass ParameterPlan:
+        int64_t offset, inputs, outputs, ld
+        cbool bias
+    cdef cppclass Buffer:
+        int64_t rows, columns, ld
+        cbool in_arena
+    cdef enum Mark:
+        begin
+        forwarded
+        measured
+        differentiated
+        committed
+        updated
+    cdef cppclass CPlan "thalweg::Plan":
+        Spec spec
+        int threads
+        string schedule
+        vector[ParameterPlan] parameters
+        vector[Buffer] buffers
+        cbool long_step
+        int find(const string&)
+        string describe() except +
+    CPlan make_plan(const Spec&, const Machine&, int64_t) except +
+    vector[ParameterPlan] plan_parameters(const Spec&) except +
+
+
+cdef extern from "program/program.hpp" namespace "thalweg" nogil:
+    cdef struct Storage:
+        void* parameters
+        void* gradients
+        void* slots[3]
+    cdef struct Slice:
+        Array x, y, weight
+        const int64_t* order
+        int64_t first, steps
+        const double* scalars
+        int64_t scalars_per_step
+        double* losses
+        double* weights
+        cbool (*interrupted)(void*) noexcept
+        void* asker
+    cdef enum class Status(int):
+        done
+        not_finite
+        stopped
+        no_threads
+    cdef struct Outcome:
+        int64_t steps
+        Status status
+    cdef cppclass CProgram "thalweg::Program":
+        CProgram(const CPlan&, const KernelTable&, const Storage&) except +
+        Outcome run(const Slice&, Mark, Mark) noexcept
+        char* data(int)
+
+
+cdef extern from "program/threads.hpp" namespace "thalweg" nogil:
+    int c_thread_limit "thalweg::thread_limit"()
+    double c_measure_barrier "thalweg::measure_barrier"()
+    void c_release_threads "thalweg::release_threads"()
+    void release_threads_before_forks()
+
+
+ACTIVATIONS = {"identity": <int>Activation.identity, "relu": <int>Activation.relu, "tanh": <int>Activation.tanh,
+               "sigmoid": <int>Activation.sigmoid, "softmax": <int>Activation.softmax}
+LOSSES = {"": <int>Loss.none, "mse": <int>Loss.mse, "cross_entropy": <int>Loss.cross_entropy,
+          "binary_cross_entropy": <int>Loss.binary_cross_entropy}
+RULES = {"": <int>Rule.none, "sgd": <int>Rule.sgd, "momentum": <int>Rule.momentum, "adam": <int>Rule.adam,
+         "amsgrad": <int>Rule.amsgrad}
+TARGETS = {"": <int>Targets.none, "values": <int>Targets.values, "labels": <int>Targets.labels}
+MARKS = {"begin": <int>begin, "forwarded": <int>forwarded, "measured": <int>measured,
+         "differentiated": <int>differentiated, "committed": <int>committed, "updated": <int>updated}
+STATUSES = {<int>Status.done: "done", <int>Status.not_finite: "not_finite", <int>Status.stopped: "stopped",
+            <int>Status.no_threads: "no_threads"}
+DTYPES = {"f": <int>DType.f32, "d": <int>DType.f64}
+cdef dict SOURCE_TYPES = {
+    "f": <int>SourceType.f32, "d": <int>SourceType.f64, "?": <int>SourceType.u8,
+    "b": <int>SourceType.i8, "B": <int>SourceType.u8, "h": <int>SourceType.i16, "H": <int>SourceType.u16,
+    "i": <int>SourceType.i32, "I": <int>SourceType.u32, "l": <int>SourceType.i64, "L": <int>SourceType.u64,
+    "q": <int>SourceType.i64, "Q": <int>SourceType.u64}
+
+
+cdef class Block:
+    """Zeroed bytes, 64-byte aligned, that export the buffer protocol."""
+
+    cdef unique_ptr[Arena] arena
+    cdef Py_ssize_t shape[1]
+    cdef Py_ssize_t strides[1]
+
+    def __cinit__(self, int64_t size):
+        self.arena.reset(new Arena(size))
+        self.shape[0] = size
+        self.strides[0] = 1
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        fill(view, flags, self, self.arena.get().data(), 1, b"B", 1, self.shape, self.strides)
+
+
+cdef class View:
+    """A buffer of a program's arena, (rows, columns), that keeps the program alive."""
+
+    cdef Program program
+    cdef char* data
+    cdef Py_ssize_t shape[2]
+    cdef Py_ssize_t strides[2]
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        fill(view, flags, self, self.data, self.strides[1], self.program.plan.code, 2, self.shape, self.strides)
+
+
+cdef void fill(Py_buffer* view, int flags, object owner, char* data, Py_ssize_t item, const char* code, int ndim,
+               Py_ssize_t* shape, Py_ssize_t* strides):
+    view.buf = data
+    view.obj = owner
+    view.itemsize = item
+    view.len = item * shape[0] * (shape[1] if ndim == 2 else 1)
+    view.readonly = 0
+    view.format = <char*>code if flags & PyBUF_FORMAT else NULL
+    view.ndim = ndim
+    view.shape = shape
+    view.strides = strides
+    view.suboffsets = NULL
+    view.internal = NULL
+
+
+cdef class Source:
+    """A user's array, held while a program reads it: one or two axes, any strides, any real dtype."""
+
+    cdef Py_buffer view
+    cdef Array array
+
+    def __cinit__(self, array):
+        PyObject_GetBuffer(array, &self.view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        self.array.data = self.view.buf
+        self.array.type = <SourceType><int>SOURCE_TYPES[self.view.format.decode()]
+        self.array.row_stride = self.view.strides[0]
+        self.array.column_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+
+cdef Spec spec_of(str code, int64_t inputs, layers):
+    cdef Spec spec
+    cdef LayerSpec layer
+    spec.dtype = <DType><int>DTYPES[code]
+    spec.inputs = inputs
+    for dense, units, activation, bias in layers:
+        layer.dense, layer.units, layer.bias = dense, units, bias
+        layer.activation = <Activation><int>ACTIVATIONS[activation]
+        spec.layers.push_back(layer)
+    return spec
+
+
+def parameter_layout(str code, int64_t inputs, layers):
+    """Where each dense layer lies in the parameter block: (offset, inputs, outputs, leading dimension, bias)."""
+    return [(p.offset, p.inputs, p.outputs, p.ld, p.bias) for p in plan_parameters(spec_of(code, inputs, layers))]
+
+
+cdef class Plan:
+    """A plan made from a spec's flat numbers; see csrc/program/plan.hpp."""
+
+    cdef CPlan plan
+    cdef const KernelTable* table
+    cdef bytes code
+
+    def __cinit__(self, str code, int64_t inputs, layers, *, str isa, int64_t batch, str loss="", str targets="",
+                  cbool weighted=False, str rule="", cbool backward=False, cbool fused=False,
+                  cbool input_gradient=False, cbool in_place=False, int64_t flat=0, int threads=1,
+                  cbool exactly=False, double barrier_ns=50):
+        cdef Spec spec = spec_of(code, inputs, layers)
+        cdef Machine machine
+        spec.batch, spec.flat, spec.weighted, spec.backward, spec.fused = batch, flat, weighted, backward, fused
+        spec.input_gradient, spec.in_place = input_gradient, in_place
+        spec.loss, spec.targets = <Loss><int>LOSSES[loss], <Targets><int>TARGETS[targets]
+        spec.rule = <Rule><int>RULES[rule]
+        machine.threads, machine.exactly, machine.barrier_ns = threads, exactly, barrier_ns
+        self.code = code.encode()
+        self.table = &select_table(isa.encode(), spec.dtype)
+        self.plan = make_plan(spec, machine, self.table.lanes)
+
+    @property
+    def fused(self):
+        return self.plan.spec.fused
+
+    @property
+    def threads(self):
+        return self.plan.threads
+
+    @property
+    def schedule(self):
+        return self.plan.schedule.decode()
+
+    def describe(self):
+        return self.plan.describe().decode()
+
+
+cdef void* address(object block, Py_ssize_t at_least) except? NULL:
+    """The memory of a writable, contiguous block, which the caller keeps alive."""
+    cdef Py_buffer view
+    if block is None:
+        return NULL
+    PyObject_GetBuffer(block, &view, PyBUF_STRIDED | PyBUF_WRITABLE)
+    cdef void* data = view.buf
+    cdef Py_ssize_t size = view.len
+    PyBuffer_Release(&view)
+    if size < at_least:
+        raise ValueError(f"a block of {size} bytes where {at_least} are needed")
+    return data
+
+
+cdef cbool ask_python(void* program) noexcept with gil:
+    try:
+        PyErr_CheckSignals()
+        asked = (<Program>program).asked
+        return asked is not None and asked()
+    except BaseException as error:
+        (<Program>program).interruption = error
+        return True
+
+
+cdef class Program:
+    """A plan with memory. Runs without the GIL; one run at a time."""
+
+    cdef readonly Plan plan
+    cdef unique_ptr[CProgram] program
+    cdef object storage
+    cdef object interruption
+    cdef public object asked  # called now and then in a long step: whether to stop it
+
+    def __cinit__(self, Plan plan, parameters=None, gradients=None, slots=()):
+        cdef Storage storage
+        cdef Py_ssize_t need = 0
+        for p in plan.plan.parameters:
+            need = (p.offset + (p.inputs + p.bias) * p.ld) * (4 if plan.code == b"f" else 8)
+        storage.parameters, storage.gradients = address(parameters, need), address(gradients, need)
+        for i in range(3):
+            storage.slots[i] = address(slots[i], need) if i < len(slots) else NULL
+        self.plan = plan
+        self.storage = (parameters, gradients, slots)
+        self.program.reset(new CProgram(plan.plan, plan.table[0], storage))
+
+    def run(self, Source x=None, Source y=None, Source weight=None, const int64_t[::1] order=None, int64_t first=0,
+            int64_t steps=1, const double[:, ::1] scalars=None, double[::1] losses=None, double[::1] weights=None,
+            str since="begin", str until="updated"):
+        """Run `steps` rounds between two marks. Returns (whole rounds done, how it ended)."""
+        cdef Slice part
+        cdef Outcome outcome
+        cdef int from_mark = MARKS[since], to_mark = MARKS[until]
+        memset(&part, 0, sizeof(part))
+        if x is not None:
+            part.x = x.array
+        if y is not None:
+            part.y = y.array
+        if weight is not None:
+            part.weight = weight.array
+        part.first, part.steps = first, steps
+        if order is not None:
+            part.order = &order[0]
+        if scalars is not None:
+            part.scalars, part.scalars_per_step = &scalars[0, 0], scalars.shape[1]
+        if losses is not None:
+            part.losses, part.weights = &losses[0], &weights[0]
+        if self.plan.plan.long_step:
+            part.interrupted = ask_python
+        part.asker = <void*>self
+        with nogil:
+            outcome = self.program.get().run(part, <Mark>from_mark, <Mark>to_mark)
+        if self.interruption is not None:
+            error, self.interruption = self.interruption, None
+            raise error
+        return outcome.steps, STATUSES[<int>outcome.status]
+
+    def buffer(self, str name):
+        """A buffer of the arena by its name in the plan, as an object with the buffer protocol, or None."""
+        cdef int index = self.plan.plan.find(name.encode())
+        cdef View view
+        if index < 0 or not self.plan.plan.buffers[index].in_arena:
+            return None
+        cdef Py_ssize_t item = 4 if self.plan.code == b"f" else 8
+        view = View.__new__(View)
+        view.program, view.data = self, self.program.get().data(index)
+        view.shape[0], view.shape[1] = self.plan.plan.buffers[index].rows, self.plan.plan.buffers[index].columns
+        view.strides[0], view.strides[1] = self.plan.plan.buffers[index].ld * item, item
+        return view
+
+
+def supported_isas():
+    """Names of the ISAs that this build and this CPU have, best first."""
+    return [name.decode() for name in c_supported_isas()]
+
+
+def shuffle(int64_t[::1] order, uint64_t seed, uint64_t stream):
+    """Fill `order` with the permutation of (seed, stream)."""
+    with nogil:
+        c_shuffle(&order[0], order.shape[0], seed, stream)
+
+
+def thread_limit():
+    """The most threads that OpenMP gives; 1 in a build without OpenMP."""
+    return c_thread_limit()
+
+
+def measure_barrier():
+    """Nanoseconds of a barrier between two threads."""
+    cdef double nanoseconds
+    with nogil:
+        nanoseconds = c_measure_barrier()
+    return nanoseconds
+
+
+def release_threads():
+    """Give back this thread's pool of workers, which would spin on for milliseconds."""
+    with nogil:
+        c_release_threads()
+
+
+release_threads_before_forks()

@@ -1,0 +1,79 @@
+"""Predictions and evaluations, a block of rows at a time."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thalweg import arrays, system
+from thalweg.arrays import Array
+from thalweg.losses import Loss
+from thalweg.programs import Job, Runner, Shape, make_plan
+
+if TYPE_CHECKING:
+    from thalweg.model import Sequential
+
+BLOCK = 1024  # rows at a time: activations stay in cache, and the first block does not wait for the last
+
+
+def _blocks(rows: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, rows, BLOCK):
+        yield first, min(BLOCK, rows - first)
+
+
+def _runner(model: "Sequential", shape: Shape, job: Job, machine: system.Machine) -> tuple[tuple[Any, ...], Runner]:
+    from thalweg import _native
+
+    key = (shape, job, machine)
+    runner = model.pool.take(key)
+    if runner is None:
+        runner = Runner(_native.Program(make_plan(shape, job, machine), model.block))
+    return key, runner
+
+
+def predict(model: "Sequential", x: Array, shape: Shape, num_threads: int | None) -> Array:
+    """Run `shape`, the model or the model and one more activation, forward."""
+    machine, in_place = system.machine(num_threads), arrays.readable_in_place(x, shape.dtype)
+    outputs = np.empty((len(x), shape.outputs), shape.dtype)
+    source = arrays.source(x)
+    for first, rows in _blocks(len(x)):
+        key, runner = _runner(model, shape, Job(rows, in_place=in_place), machine)
+        runner.run(x=source, first=first, until="forwarded")
+        outputs[first : first + rows] = runner.view(f"y{len(shape.layers)}")
+        model.pool.give_back(key, runner)
+    return outputs
+
+
+def evaluate(
+    model: "Sequential", loss: Loss, x: Array, y: Array, kind: str, weight: Array | None, num_threads: int | None
+) -> tuple[float, Array]:
+    """Return the mean loss over all rows, and the outputs."""
+    shape, machine = model.shape, system.machine(num_threads)
+    in_place = arrays.readable_in_place(x, shape.dtype)
+    outputs = np.empty((len(x), shape.outputs), shape.dtype)
+    held = [arrays.source(part) for part in (x, y, weight)]
+    loss_sum = weight_sum = 0.0
+    for first, rows in _blocks(len(x)):
+        job = Job(rows, loss.name, kind, weight is not None, in_place=in_place)
+        key, runner = _runner(model, shape, job, machine)
+        runner.run(x=held[0], y=held[1], weight=held[2], first=first)
+        outputs[first : first + rows] = runner.view(f"y{len(shape.layers)}")
+        if not np.isfinite(runner.losses[0]):
+            check_labels(y, kind, np.arange(first, first + rows), shape.outputs)
+        loss_sum += runner.losses[0] * runner.weights[0]
+        weight_sum += runner.weights[0]
+        model.pool.give_back(key, runner)
+    return (loss_sum / weight_sum if weight_sum else 0.0), outputs
+
+
+def check_labels(y: Array, kind: str, rows: Array, classes: int) -> None:
+    """Raise if one of these rows' labels is out of range."""
+    if kind != "labels":
+        return
+    labels = y[rows]
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise ValueError(
+            f"y[{rows[wrong[0]]}] is {labels[wrong[0]]}; expected integer labels from 0 to {classes - 1}, "
+            f"since the model has {classes} outputs"
+        )

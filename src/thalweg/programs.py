@@ -1,0 +1,107 @@
+"""From a model and a job to plans and programs; the programs of predictions are kept and used again."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from thalweg import _native, system
+from thalweg.arrays import Array
+
+LayerTuple = tuple[bool, int, str, bool]  # dense, units, activation, bias
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the core needs to know of a model: dtype code, inputs, layers."""
+
+    code: str
+    inputs: int
+    layers: tuple[LayerTuple, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The model's dtype."""
+        return np.dtype(self.code)
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.layers[-1][1] if self.layers else self.inputs
+
+    def then(self, activation: str) -> "Shape":
+        """Return this shape with one more activation behind it."""
+        return Shape(self.code, self.inputs, (*self.layers, (False, self.outputs, activation, False)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a program is for, in the words of csrc/program/spec.hpp."""
+
+    batch: int
+    loss: str = ""
+    targets: str = ""
+    weighted: bool = False
+    rule: str = ""
+    backward: bool = False
+    fused: bool = False
+    input_gradient: bool = False
+    in_place: bool = False
+
+
+def make_plan(shape: Shape, job: Job, machine: system.Machine, isa: str | None = None) -> _native.Plan:
+    """Have the core plan a job."""
+    return _native.Plan(
+        shape.code, shape.inputs, shape.layers, isa=isa or system.ISA, **vars(job), **vars(machine)
+    )  # fmt: skip
+
+
+class Runner:
+    """A program with room for what its runs give back, and views of the buffers that Python looks at."""
+
+    def __init__(self, program: _native.Program) -> None:
+        self.program = program
+        self.losses = np.empty(1)
+        self.weights = np.empty(1)
+        self._views: dict[str, Array] = {}
+
+    def view(self, buffer: str) -> Array:
+        """Return a buffer of the arena, (rows, columns); what it holds lasts until the next run."""
+        if buffer not in self._views:
+            self._views[buffer] = np.asarray(self.program.buffer(buffer))
+        return self._views[buffer]
+
+    def run(self, **arguments: Any) -> tuple[int, str]:
+        """Run one step, its loss and weight into `losses` and `weights`."""
+        steps, status = self.program.run(losses=self.losses, weights=self.weights, **arguments)
+        return check_status(steps, status)
+
+
+def check_status(steps: int, status: str) -> tuple[int, str]:
+    """Raise where the system did not give the threads that a plan counts on."""
+    if status == "no_threads":
+        raise RuntimeError("the system did not give the number of threads asked for; set a smaller num_threads")
+    return steps, status
+
+
+@dataclass
+class Pool:
+    """Idle programs by what they are for. Threads take and give back, so that several may predict at once."""
+
+    kept: int = 16
+    _idle: dict[tuple[Any, ...], list[Runner]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, key: tuple[Any, ...]) -> Runner | None:
+        """Take an idle runner, if there is one."""
+        with self._lock:
+            runners = self._idle.get(key)
+            return runners.pop() if runners else None
+
+    def give_back(self, key: tuple[Any, ...], runner: Runner) -> None:
+        """Keep a runner for later; where there are too many kinds, those used longest ago are dropped."""
+        with self._lock:
+            self._idle[key] = [*self._idle.pop(key, []), runner]
+            while len(self._idle) > self.kept:
+                del self._idle[next(iter(self._idle))]

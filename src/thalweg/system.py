@@ -1,0 +1,158 @@
+"""What this process computes with: the ISA, chosen once at import, and the threads."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from thalweg import _native
+
+
+def _choose_isa(wanted: str | None, supported: list[str]) -> str:
+    if not wanted:
+        return supported[0]
+    if wanted not in supported:
+        raise ImportError(
+            f"THALWEG_ISA is {wanted!r}, which is unknown or not supported by this CPU; there are: {', '.join(supported)}"
+        )
+    return wanted
+
+
+SUPPORTED_ISAS = _native.supported_isas()
+ISA = _choose_isa(os.environ.get("THALWEG_ISA"), SUPPORTED_ISAS)
+
+_num_threads: int | None = None
+
+
+def _quota_v2(root: Path) -> float | None:
+    quota, period = (root / "cpu.max").read_text().split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(root: Path) -> float | None:
+    quota = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
+    return None if quota <= 0 else quota / int((root / "cpu" / "cpu.cfs_period_us").read_text())
+
+
+def _container_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Cores that a container's quota allows, or None without one."""
+    for read in (_quota_v2, _quota_v1):
+        try:
+            return read(root)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def allowed_cores() -> int:
+    """Cores that this process may use: its affinity, and its container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _container_quota()
+    return max(1, min(cores, int(quota + 0.5) if quota else cores))
+
+
+def check_num_threads(n: int | None) -> int | None:
+    """Return n as an int, or None; raise if it is no number of threads."""
+    if n is None:
+        return None
+    if isinstance(n, bool) or not hasattr(n, "__index__") or int(n) < 1:
+        raise ValueError(f"num_threads must be a positive integer or None, got {n!r}")
+    if int(n) > _native.thread_limit():
+        raise ValueError(f"num_threads is {int(n)}, but this build or OMP_THREAD_LIMIT allows {_native.thread_limit()}")
+    return int(n)
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set the number of threads for everything that this process does with thalweg.
+
+    Parameters
+    ----------
+    n : int or None
+        Exactly so many threads, even beyond the cores. None, the state at the start, lets the planner use as many as
+        are worth it, up to the cores that affinity and container quota allow. Results do not depend on it: the same
+        seed gives the same bits with any number of threads.
+
+    Examples
+    --------
+    >>> import thalweg as tw
+    >>> tw.set_num_threads(1)
+    >>> tw.get_num_threads()
+    1
+    >>> tw.set_num_threads(None)
+    """
+    global _num_threads
+    _num_threads = check_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """Return the number of threads set, or else the most that the planner would use.
+
+    Examples
+    --------
+    >>> import thalweg as tw
+    >>> tw.get_num_threads() >= 1
+    True
+    """
+    return _num_threads or min(allowed_cores(), _native.thread_limit())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the planner may use, in the words of csrc/program/spec.hpp."""
+
+    threads: int
+    exactly: bool
+    barrier_ns: float
+
+
+_NEAR, _FAR = 50.0, 220.0  # ns of a barrier inside one L3 and between two: the planner knows these two states
+
+
+def machine(num_threads: int | None = None) -> Machine:
+    """Find out what a plan may use now: threads asked for, and how far apart the cores lie (measured, 20 us)."""
+    asked = check_num_threads(num_threads) or _num_threads
+    threads = asked or get_num_threads()
+    if threads == 1:
+        return Machine(1, True, _NEAR)
+    crowded = threads > allowed_cores()
+    near = not crowded and _native.measure_barrier() < 100
+    return Machine(threads, asked is not None, _NEAR if near else _FAR)
+
+
+def _cache_sizes() -> dict[str, str]:
+    sizes = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((index / part).read_text().strip() for part in ("level", "type", "size"))
+        sizes[f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")] = size
+    return sizes
+
+
+def info() -> dict[str, object]:
+    """Return what thalweg runs on: version, ISA, threads, caches.
+
+    Examples
+    --------
+    >>> import thalweg as tw
+    >>> tw.info()["isa"] in tw.info()["isas"]
+    True
+    """
+    import numpy
+
+    import thalweg
+
+    try:
+        caches = _cache_sizes()
+    except OSError:
+        caches = {}
+    return {
+        "version": thalweg.__version__,
+        "isa": ISA,
+        "isas": list(SUPPORTED_ISAS),
+        "threads": get_num_threads(),
+        "cores": allowed_cores(),
+        "openmp": _native.thread_limit() > 1,
+        "caches": caches,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+    }
