@@ -67,6 +67,10 @@ double crossing_bytes(const Plan& plan) {
   return bytes;
 }
 
+// A training runs many steps in one parallel region; anything else starts the threads for one.
+constexpr double start_us = 5;
+bool trains(const Spec& spec) { return spec.backward && spec.flat == 0; }
+
 }  // namespace
 
 Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
@@ -77,8 +81,9 @@ Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
     price.compute_us += step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes);
     barriers += step.barrier;
   }
-  if (plan.threads > 1) price.crossing_us = crossing_bytes(plan) / 64 * line_us;
   price.barriers_us = barriers * machine.barrier_ns * 4e-3;  // threads never arrive together
+  if (plan.threads > 1 && !trains(plan.spec)) price.barriers_us += start_us;
+  if (plan.threads > 1) price.crossing_us = crossing_bytes(plan) / 64 * line_us;
   return price;
 }
 

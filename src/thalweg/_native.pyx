@@ -3,7 +3,7 @@
 """The door: arrays become pointers, the GIL is dropped, the program runs. Checks of what a user wrote live above."""
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 from libcpp cimport bool as cbool
@@ -98,6 +98,7 @@ cdef extern from "program/plan.hpp" namespace "thalweg" nogil:
     cdef cppclass ParameterPlan:
         int64_t offset, inputs, outputs, ld
         cbool bias
+        int64_t rows()
     cdef cppclass Buffer:
         int64_t rows, columns, ld
         cbool in_arena
@@ -291,12 +292,12 @@ cdef class Plan:
         return self.plan.describe().decode()
 
 
-cdef void* address(object block, Py_ssize_t at_least) except? NULL:
-    """The memory of a writable, contiguous block, which the caller keeps alive."""
+cdef void* address(object block, Py_ssize_t at_least, cbool writable=True) except? NULL:
+    """The memory of a contiguous block, which the caller keeps alive."""
     cdef Py_buffer view
     if block is None:
         return NULL
-    PyObject_GetBuffer(block, &view, PyBUF_STRIDED | PyBUF_WRITABLE)
+    PyObject_GetBuffer(block, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
     cdef void* data = view.buf
     cdef Py_ssize_t size = view.len
     PyBuffer_Release(&view)
@@ -328,8 +329,9 @@ cdef class Program:
         cdef Storage storage
         cdef Py_ssize_t need = 0
         for p in plan.plan.parameters:
-            need = (p.offset + (p.inputs + p.bias) * p.ld) * (4 if plan.code == b"f" else 8)
-        storage.parameters, storage.gradients = address(parameters, need), address(gradients, need)
+            need = (p.offset + p.rows() * p.ld) * (4 if plan.code == b"f" else 8)
+        storage.parameters = address(parameters, need)
+        storage.gradients = address(gradients, need, plan.plan.spec.flat == 0)
         for i in range(3):
             storage.slots[i] = address(slots[i], need) if i < len(slots) else NULL
         self.plan = plan

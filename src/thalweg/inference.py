@@ -66,7 +66,7 @@ def evaluate(
     return (loss_sum / weight_sum if weight_sum else 0.0), outputs
 
 
-def check_labels(y: Array, kind: str, rows: Array, classes: int) -> None:
+def check_labels(y: Array, kind: str, rows: Array, classes: int, name: str = "y") -> None:
     """Raise if one of these rows' labels is out of range."""
     if kind != "labels":
         return
@@ -74,6 +74,6 @@ def check_labels(y: Array, kind: str, rows: Array, classes: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         raise ValueError(
-            f"y[{rows[wrong[0]]}] is {labels[wrong[0]]}; expected integer labels from 0 to {classes - 1}, "
+            f"{name}[{rows[wrong[0]]}] is {labels[wrong[0]]}; expected integer labels from 0 to {classes - 1}, "
             f"since the model has {classes} outputs"
         )

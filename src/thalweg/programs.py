@@ -50,11 +50,13 @@ class Job:
     in_place: bool = False
 
 
-def make_plan(shape: Shape, job: Job, machine: system.Machine, isa: str | None = None) -> _native.Plan:
-    """Have the core plan a job."""
+def make_plan(
+    shape: Shape, job: Job, machine: system.Machine, isa: str | None = None, flat: int = 0
+) -> _native.Plan:
+    """Have the core plan a job. `flat`: of an update alone, the number of elements."""
     return _native.Plan(
-        shape.code, shape.inputs, shape.layers, isa=isa or system.ISA, **vars(job), **vars(machine)
-    )  # fmt: skip
+        shape.code, shape.inputs, shape.layers, isa=isa or system.ISA, flat=flat, **vars(job), **vars(machine)
+    )
 
 
 class Runner:

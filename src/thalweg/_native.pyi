@@ -1,0 +1,125 @@
+"""The door's types: what crosses it, in the words of csrc/program. Checks of what a user wrote live above."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer, disjoint_base
+
+_Array: TypeAlias = npt.NDArray[Any]
+_Layer: TypeAlias = tuple[bool, int, str, bool]  # dense, units, activation, bias
+_Mark: TypeAlias = Literal["begin", "forwarded", "measured", "differentiated", "committed", "updated"]
+_Status: TypeAlias = Literal["done", "not_finite", "stopped", "no_threads"]
+
+# Names and their numbers in the core.
+ACTIVATIONS: dict[str, int]
+LOSSES: dict[str, int]
+RULES: dict[str, int]
+TARGETS: dict[str, int]
+MARKS: dict[str, int]
+STATUSES: dict[int, str]
+DTYPES: dict[str, int]
+
+@disjoint_base
+class Block:
+    """Zeroed bytes, 64-byte aligned, that export the buffer protocol."""
+
+    def __new__(cls, size: int) -> Block: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@disjoint_base
+class View:
+    """A buffer of a program's arena, (rows, columns), that keeps the program alive."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@disjoint_base
+class Source:
+    """A user's array, held while a program reads it: one or two axes, any strides, any real dtype."""
+
+    def __new__(cls, array: _Array | Buffer) -> Source: ...
+
+@disjoint_base
+class Plan:
+    """A plan made from a spec's flat numbers; see csrc/program/plan.hpp."""
+
+    def __new__(
+        cls,
+        code: str,
+        inputs: int,
+        layers: Iterable[_Layer],
+        *,
+        isa: str,
+        batch: int,
+        loss: str = "",
+        targets: str = "",
+        weighted: bool = False,
+        rule: str = "",
+        backward: bool = False,
+        fused: bool = False,
+        input_gradient: bool = False,
+        in_place: bool = False,
+        flat: int = 0,
+        threads: int = 1,
+        exactly: bool = False,
+        barrier_ns: float = 50,
+    ) -> Plan: ...
+    @property
+    def fused(self) -> bool: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def schedule(self) -> str: ...
+    def describe(self) -> str: ...
+
+@disjoint_base
+class Program:
+    """A plan with memory. Runs without the GIL; one run at a time."""
+
+    asked: Callable[[], bool] | None  # called now and then in a long step: whether to stop it
+    def __new__(
+        cls,
+        plan: Plan,
+        parameters: Block | _Array | None = None,
+        gradients: Block | _Array | None = None,
+        slots: Sequence[Block | _Array] = (),
+    ) -> Program: ...
+    @property
+    def plan(self) -> Plan: ...
+    def run(
+        self,
+        x: Source | None = None,
+        y: Source | None = None,
+        weight: Source | None = None,
+        order: npt.NDArray[np.int64] | None = None,
+        first: int = 0,
+        steps: int = 1,
+        scalars: npt.NDArray[np.float64] | None = None,
+        losses: npt.NDArray[np.float64] | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
+        since: _Mark = "begin",
+        until: _Mark = "updated",
+    ) -> tuple[int, _Status]:
+        """Run `steps` rounds between two marks. Returns (whole rounds done, how it ended)."""
+
+    def buffer(self, name: str) -> View | None:
+        """A buffer of the arena by its name in the plan, as an object with the buffer protocol, or None."""
+
+def parameter_layout(code: str, inputs: int, layers: Iterable[_Layer]) -> list[tuple[int, int, int, int, bool]]:
+    """Where each dense layer lies in the parameter block: (offset, inputs, outputs, leading dimension, bias)."""
+
+def supported_isas() -> list[str]:
+    """Names of the ISAs that this build and this CPU have, best first."""
+
+def shuffle(order: npt.NDArray[np.int64], seed: int, stream: int) -> None:
+    """Fill `order` with the permutation of (seed, stream)."""
+
+def thread_limit() -> int:
+    """The most threads that OpenMP gives; 1 in a build without OpenMP."""
+
+def measure_barrier() -> float:
+    """Nanoseconds of a barrier between two threads."""
+
+def release_threads() -> None:
+    """Give back this thread's pool of workers, which would spin on for milliseconds."""
