@@ -46,9 +46,13 @@ class Builder {
     return by_columns(activation - 1) ? units_of(activation) : batch_rows;
   }
 
-  int add_buffer(const std::string& name, Index rows, Index columns, bool per_thread = false) {
-    const Index ld = columns == 1 ? 1 : leading_dimension(columns, spec().dtype);
-    plan_.buffers.push_back({name, rows, columns, ld, per_thread, true, 0});
+  int add_matrix(const std::string& name, Index rows, Index columns, bool per_thread = false) {
+    plan_.buffers.push_back({name, rows, columns, leading_dimension(columns, spec().dtype), per_thread, true, 0});
+    return static_cast<int>(plan_.buffers.size()) - 1;
+  }
+  // One number a row, without pads.
+  int add_column(const std::string& name, Index rows, bool per_thread = false) {
+    plan_.buffers.push_back({name, rows, 1, 1, per_thread, true, 0});
     return static_cast<int>(plan_.buffers.size()) - 1;
   }
   int add_outside(const std::string& name, Index rows, Index columns) {
@@ -62,10 +66,10 @@ class Builder {
       plan_.extents.resize(units_of(a) + 1);
       plan_.extents[units_of(a)] = width(a);
       const std::string number = std::to_string(a);
-      value_.push_back(add_buffer(a == 0 ? "x" : "y" + number, batch, width(a), a == 0 && private_input()));
+      value_.push_back(add_matrix(a == 0 ? "x" : "y" + number, batch, width(a), a == 0 && private_input()));
       const bool has_gradient = a > 0 || spec().input_gradient || layers() == 0;
       const bool wanted = spec().backward || (a == layers() && spec().loss != Loss::none);
-      gradient_.push_back(has_gradient && wanted ? add_buffer(a == 0 ? "dx" : "dy" + number, batch, width(a)) : none);
+      gradient_.push_back(has_gradient && wanted ? add_matrix(a == 0 ? "dx" : "dy" + number, batch, width(a)) : none);
     }
     plan_.extents[batch_rows] = batch;
     if (spec().loss != Loss::none) loss_buffers(batch);
@@ -74,15 +78,15 @@ class Builder {
       weight_.push_back(add_outside("w" + number, p.rows(), p.ld));
       weight_gradient_.push_back(add_outside("dw" + number, p.rows(), p.ld));
     }
-    scratch_ = add_buffer("scratch", 1, scratch_elements(), true);
+    scratch_ = add_matrix("scratch", 1, scratch_elements(), true);
   }
 
   void loss_buffers(Index batch) {
     const bool labels = spec().targets == Targets::labels;
-    targets_ = add_buffer(labels ? "labels" : "targets", batch, labels ? 1 : width(layers()));
-    loss_ = add_buffer("loss", batch, 1);
-    fault_ = layers() > 0 && spec().layers[0].dense ? add_buffer("fault", batch, 1) : none;
-    row_weight_ = spec().weighted ? add_buffer("weight", batch, 1, true) : none;
+    targets_ = labels ? add_column("labels", batch) : add_matrix("targets", batch, width(layers()));
+    loss_ = add_column("loss", batch);
+    fault_ = layers() > 0 && spec().layers[0].dense ? add_column("fault", batch) : none;
+    row_weight_ = spec().weighted ? add_column("weight", batch, true) : none;
   }
 
   bool private_input() const { return layers() > 0 && by_columns(0) && !spec().in_place; }

@@ -25,7 +25,7 @@ const char* name_of(Kind kind) {
 namespace {
 
 std::string shape_of(const Buffer& b) {
-  return b.columns == 1 ? "(" + std::to_string(b.rows) + ",)"
+  return b.ld == 1 ? "(" + std::to_string(b.rows) + ",)"
                         : "(" + std::to_string(b.rows) + ", " + std::to_string(b.columns) + ")";
 }
 

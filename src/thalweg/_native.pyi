@@ -1,7 +1,7 @@
 """The door's types: what crosses it, in the words of csrc/program. Checks of what a user wrote live above."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ DTYPES: dict[str, int]
 class Block:
     """Zeroed bytes, 64-byte aligned, that export the buffer protocol."""
 
-    def __new__(cls, size: int) -> Block: ...
+    def __new__(cls, size: int) -> Self: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @disjoint_base
@@ -38,7 +38,7 @@ class View:
 class Source:
     """A user's array, held while a program reads it: one or two axes, any strides, any real dtype."""
 
-    def __new__(cls, array: _Array | Buffer) -> Source: ...
+    def __new__(cls, array: _Array | Buffer) -> Self: ...
 
 @disjoint_base
 class Plan:
@@ -64,7 +64,7 @@ class Plan:
         threads: int = 1,
         exactly: bool = False,
         barrier_ns: float = 50,
-    ) -> Plan: ...
+    ) -> Self: ...
     @property
     def fused(self) -> bool: ...
     @property
@@ -84,7 +84,7 @@ class Program:
         parameters: Block | _Array | None = None,
         gradients: Block | _Array | None = None,
         slots: Sequence[Block | _Array] = (),
-    ) -> Program: ...
+    ) -> Self: ...
     @property
     def plan(self) -> Plan: ...
     def run(
@@ -104,7 +104,7 @@ class Program:
         """Run `steps` rounds between two marks. Returns (whole rounds done, how it ended)."""
 
     def buffer(self, name: str) -> View | None:
-        """A buffer of the arena by its name in the plan, as an object with the buffer protocol, or None."""
+        """Return a buffer of the arena by its name in the plan, as an object with the buffer protocol, or None."""
 
 def parameter_layout(code: str, inputs: int, layers: Iterable[_Layer]) -> list[tuple[int, int, int, int, bool]]:
     """Where each dense layer lies in the parameter block: (offset, inputs, outputs, leading dimension, bias)."""
@@ -116,7 +116,7 @@ def shuffle(order: npt.NDArray[np.int64], seed: int, stream: int) -> None:
     """Fill `order` with the permutation of (seed, stream)."""
 
 def thread_limit() -> int:
-    """The most threads that OpenMP gives; 1 in a build without OpenMP."""
+    """Return the most threads that OpenMP gives; 1 in a build without OpenMP."""
 
 def measure_barrier() -> float:
     """Nanoseconds of a barrier between two threads."""

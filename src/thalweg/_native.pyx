@@ -229,7 +229,7 @@ cdef class Source:
     def __cinit__(self, array):
         PyObject_GetBuffer(array, &self.view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
         self.array.data = self.view.buf
-        self.array.type = <SourceType><int>SOURCE_TYPES[self.view.format.decode()]
+        self.array.type = <SourceType><int>SOURCE_TYPES[self.view.format.decode()[-1:]]  # NumPy marks unaligned data with '='
         self.array.row_stride = self.view.strides[0]
         self.array.column_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
 

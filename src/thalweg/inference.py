@@ -33,7 +33,7 @@ def _runner(model: "Sequential", shape: Shape, job: Job, machine: system.Machine
 
 def predict(model: "Sequential", x: Array, shape: Shape, num_threads: int | None) -> Array:
     """Run `shape`, the model or the model and one more activation, forward."""
-    machine, in_place = system.machine(num_threads), arrays.readable_in_place(x, shape.dtype)
+    machine, in_place = system.machine(num_threads, probe=False), arrays.readable_in_place(x, shape.dtype)
     outputs = np.empty((len(x), shape.outputs), shape.dtype)
     source = arrays.source(x)
     for first, rows in _blocks(len(x)):
@@ -48,7 +48,7 @@ def evaluate(
     model: "Sequential", loss: Loss, x: Array, y: Array, kind: str, weight: Array | None, num_threads: int | None
 ) -> tuple[float, Array]:
     """Return the mean loss over all rows, and the outputs."""
-    shape, machine = model.shape, system.machine(num_threads)
+    shape, machine = model.shape, system.machine(num_threads, probe=False)
     in_place = arrays.readable_in_place(x, shape.dtype)
     outputs = np.empty((len(x), shape.outputs), shape.dtype)
     held = [arrays.source(part) for part in (x, y, weight)]

@@ -1,5 +1,6 @@
 """The model: layers in a row over one block of parameters."""
 
+import copy
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +42,8 @@ class Sequential:
     layers : tuple of Dense
     parameters : list of array
         Layer by layer weight, then bias, absent ones skipped: writable views of the model's one parameter block.
+    metadata : dict
+        Yours: plain data (what JSON can hold) that is saved with the model, such as the names of classes.
 
     Examples
     --------
@@ -69,6 +72,7 @@ class Sequential:
         units = tuple((True, layer.units, layer.activation, layer.use_bias) for layer in self.layers)
         self.shape = Shape(_DTYPES[name], int(input_size), units)
         self.loss: losses.Loss | None = None
+        self.metadata: dict[str, Any] = {}
         self.guard = Guard()
         self.pool = Pool()
         self._trainer: Trainer | None = None
@@ -296,6 +300,7 @@ class Sequential:
             "seed": self.seed,
             "layers": [layer.config() for layer in self.layers],
             "loss": None if self.loss is None else self.loss.name,
+            "metadata": self.metadata,
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -310,6 +315,7 @@ class Sequential:
         model = cls(layers, config["input_size"], config["seed"], config["dtype"])
         model.set_weights(weights)
         model.loss = None if config["loss"] is None else losses.resolve(config["loss"])
+        model.metadata = copy.deepcopy(config.get("metadata", {}))
         return model
 
     def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[dict[str, Any], list[Array]]]:

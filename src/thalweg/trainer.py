@@ -133,7 +133,7 @@ class Trainer:
 
     def machine(self, num_threads: int | None = None) -> system.Machine:
         """Find out anew what plans may use."""
-        self._machine = system.machine(num_threads or self.num_threads)
+        self._machine = system.machine(self.num_threads if num_threads is None else num_threads)
         return self._machine
 
     # ---- own loops ------------------------------------------------------------------------------------------------

@@ -1,0 +1,134 @@
+"""Comparison of update methods: the same model trained by each, and how long each takes to get where."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thalweg.callbacks import Callback, Logs
+from thalweg.errors import NonFiniteLoss
+from thalweg.layers import Dense
+from thalweg.model import Sequential
+from thalweg.optimizers import SGD, Adam, AdamW, Optimizer
+from thalweg.preparation import Prepared
+
+BATCH_SIZES: tuple[int | str, ...] = ("full", 1, 32)
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+
+# For batch sizes of 1, of more, and "full".
+_RATES = {"sgd": (0.02, 0.1, 0.5), "momentum": (0.002, 0.02, 0.2), "adam": (0.0003, 0.001, 0.01)}
+_EPOCHS = (20, 40, 300)
+_MSE_SHARE = 0.2  # of these rates, where a step is proportional to the gradient: squared errors have larger ones
+
+
+@dataclass(frozen=True)
+class Method:
+    """An update method: rows a step, optimizer, learning rate and number of epochs."""
+
+    batch_size: int | str
+    optimizer: str
+    lr: float
+    epochs: int
+
+    @classmethod
+    def choose(
+        cls,
+        batch_size: int | str,
+        optimizer: str | None = None,
+        lr: float | None = None,
+        epochs: int | None = None,
+        loss: str = "cross_entropy",
+    ) -> "Method":
+        """Fill in what was not asked for with what suits the batch size and the loss."""
+        size = {1: 0, "full": 2}.get(batch_size, 1)
+        name = optimizer or ("momentum" if batch_size == "full" else "sgd")
+        rate = _RATES["adam" if name == "adamw" else name][size]
+        share = _MSE_SHARE if loss == "mse" and name in ("sgd", "momentum") else 1.0
+        return cls(batch_size, name, rate * share if lr is None else lr, epochs or _EPOCHS[size])
+
+    @property
+    def name(self) -> str:
+        """What the method is called."""
+        return {1: "stochastic", "full": "full batch"}.get(self.batch_size, f"mini-batch of {self.batch_size}")
+
+    def make_optimizer(self) -> Optimizer:
+        """Return a new optimizer."""
+        if self.optimizer == "momentum":
+            return SGD(lr=self.lr, momentum=0.9)
+        kinds: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+        return kinds[self.optimizer](lr=self.lr)
+
+    def __str__(self) -> str:
+        """Name the method with its settings."""
+        return f"{self.name}, {self.optimizer}, lr {self.lr:g}"
+
+
+@dataclass
+class Outcome:
+    """A trained model and how it got there: loss and seconds of training at the end of each epoch."""
+
+    method: Method
+    model: Sequential
+    steps: int
+    losses: list[float]
+    seconds: list[float]
+    samples: int
+    score: float | None
+
+    def seconds_to(self, loss: float) -> float:
+        """Seconds until the end of the first epoch with at most this loss."""
+        return next(seconds for seconds, value in zip(self.seconds, self.losses, strict=True) if value <= loss)
+
+
+class Clock(Callback):
+    """Keeps the seconds of training so far, and the loss, at the end of each epoch."""
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Begin at zero."""
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Stop it."""
+        spent = time.perf_counter() - self._began
+        self.seconds.append(spent + (self.seconds[-1] if self.seconds else 0.0))
+        self.losses.append(logs["loss"])
+
+
+def make_model(data: Prepared, hidden: Sequence[int], seed: int) -> Sequential:
+    """Return a model for the data: dense layers with relu, and one for the target."""
+    layers = [Dense(units, activation="relu") for units in hidden]
+    model = Sequential([*layers, Dense(data.target.outputs)], input_size=data.x.shape[1], seed=seed)
+    model.metadata = data.metadata
+    return model
+
+
+def train(data: Prepared, method: Method, hidden: Sequence[int], seed: int) -> Outcome:
+    """Train a new model by a method, and test it."""
+    model, clock, loss = make_model(data, hidden, seed), Clock(), data.target.loss
+    try:
+        history = model.fit(data.x, data.y, loss=loss, optimizer=method.make_optimizer(), batch_size=method.batch_size,
+                            epochs=method.epochs, callbacks=[clock])  # fmt: skip
+    except NonFiniteLoss as error:
+        raise NonFiniteLoss(f"{method}: {error}", error.epoch, error.step) from error
+    score = model.evaluate(data.x_test, data.y_test)[data.target.metric] if len(data.x_test) else None
+    steps, samples = history.params["steps"] * method.epochs, len(data.x) * method.epochs
+    return Outcome(method, model, steps, clock.losses, clock.seconds, samples, score)
+
+
+def common_loss(outcomes: Sequence[Outcome]) -> float:
+    """Return the lowest loss that all reached."""
+    return max(min(outcome.losses) for outcome in outcomes)
+
+
+def best(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the one of the best score, or without scores of the lowest loss."""
+
+    def merit(outcome: Outcome) -> float:
+        return -outcome.losses[-1] if outcome.score is None or math.isnan(outcome.score) else outcome.score
+
+    return max(outcomes, key=merit)

@@ -1,0 +1,53 @@
+"""The order of rows: a uniform permutation of (seed, epoch), the same for ever."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thalweg import _native
+
+
+def order_of(n, seed, epoch):
+    """The core's permutation."""
+    order = np.full(n, -1, np.int64)
+    _native.shuffle(order, seed, epoch)
+    return order
+
+
+@given(st.integers(1, 300), st.integers(0, 2**64 - 1), st.integers(0, 2**40))
+def test_it_is_the_twins_permutation(n, seed, epoch):
+    order = order_of(n, seed, epoch)
+    assert sorted(order) == list(range(n))
+    assert order.tolist() == reference.shuffled(n, seed, epoch)
+
+
+def test_it_will_never_change():
+    # a training of today resumes with these orders for ever
+    assert order_of(10, 0, 0).tolist() == GOLDEN
+    assert order_of(10, 0, 1).tolist() != GOLDEN
+    assert order_of(10, 1, 0).tolist() != GOLDEN
+
+
+GOLDEN = [7, 8, 4, 6, 9, 0, 5, 2, 3, 1]
+
+
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_every_row_is_as_likely_everywhere(n):
+    draws = 4000
+    counts = np.zeros((n, n))
+    for epoch in range(draws):
+        counts[np.arange(n), order_of(n, 11, epoch)] += 1
+    chi_square = ((counts - draws / n) ** 2 / (draws / n)).sum()
+    freedom = (n - 1) ** 2
+    assert chi_square < freedom + 5 * np.sqrt(2 * freedom)
+
+
+def test_epochs_and_seeds_are_independent():
+    n = 5000
+    orders = [order_of(n, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    for i, a in enumerate(orders):
+        for b in orders[:i]:
+            assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(n)
+            assert (a == b).sum() < 10  # one is expected
