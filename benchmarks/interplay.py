@@ -1,4 +1,4 @@
-"""How a training gets on with the rest of its process, in numbers: python benchmarks/interplay.py
+"""How a training gets on with the rest of its process, in numbers: python benchmarks/interplay.py.
 
 Each promise is measured in a process of its own and printed with PASS or FAIL; the exit status is 1 on a FAIL. For a
 machine that does nothing else meanwhile.
@@ -132,7 +132,7 @@ def measure(code: str, repeats: int = 3) -> list[float]:
 
 
 def promises() -> list[tuple[str, list[float], float, bool]]:
-    """What is promised: its name, the measurements, the bound, and whether it is a lower bound."""
+    """Measure what is promised: its name, the measurements, the bound, and whether it is a lower bound."""
     stops = [
         number
         for batch, threads, after in (("full", 2, 0.5), ("full", 2, 1.3), ("full", 1, 1.0), (32, 2, 0.4), (1, 1, 0.4))

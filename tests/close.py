@@ -16,7 +16,9 @@ def assert_product(got, a, b, dtype, slack=0.0):
     a, b = a.astype(float), b.astype(float)
     bound = 4 * np.sqrt(a.shape[1]) * unit(dtype) * np.sqrt(a**2 @ b**2) + slack
     error = np.abs(got.astype(float) - a @ b)
-    assert (error <= bound).all(), f"error {error.max():.3g}, {(error / np.maximum(bound, 1e-300)).max():.3g} of the bound"
+    assert (error <= bound).all(), (
+        f"error {error.max():.3g}, {(error / np.maximum(bound, 1e-300)).max():.3g} of the bound"
+    )
 
 
 def assert_close(got, expected, dtype, units=8.0, scale=None):
@@ -25,4 +27,6 @@ def assert_close(got, expected, dtype, units=8.0, scale=None):
     scale = np.abs(expected).mean() if scale is None else scale
     bound = units * unit(dtype) * np.maximum(np.abs(expected), scale)
     error = np.abs(np.asarray(got, float) - expected)
-    assert (error <= bound).all(), f"error {error.max():.3g}, {(error / np.maximum(bound, 1e-300)).max():.3g} of the bound"
+    assert (error <= bound).all(), (
+        f"error {error.max():.3g}, {(error / np.maximum(bound, 1e-300)).max():.3g} of the bound"
+    )

@@ -121,7 +121,9 @@ def test_a_prediction_does_not_depend_on_its_neighbours(isa, dtype):
     x = np.random.default_rng(0).normal(size=(40, 1100)).astype(dtype)
     together = model.predict(x)
     for first, rows in ((0, 1), (7, 3), (11, 16), (20, 20)):
-        np.testing.assert_array_equal(model.predict(x[first : first + rows], num_threads=2), together[first : first + rows])
+        np.testing.assert_array_equal(
+            model.predict(x[first : first + rows], num_threads=2), together[first : first + rows]
+        )
 
 
 def test_layout_and_dtype_of_the_data_do_not_matter():

@@ -238,7 +238,7 @@ def test_a_fault_in_y_is_found(loss, value, rng):
 
 
 def test_a_loss_that_explodes_says_so(rng):
-    x, y = data(rng)
+    x, _ = data(rng)
     with pytest.raises(tw.NonFiniteLoss, match="a smaller learning rate may help"):
         model_of(dtype="float32").fit(x * 1e6, rng.normal(size=(50, 3)), loss="mse", optimizer=tw.SGD(lr=10), epochs=50)
 
@@ -247,7 +247,9 @@ def test_a_label_out_of_range_stops_before_its_step(rng):
     x, y = data(rng)
     y[45] = 7
     model, twin = model_of(), model_of()
-    with pytest.raises(ValueError, match=r"y\[45\] is 7; expected integer labels from 0 to 2, since the model has 3 outputs"):
+    with pytest.raises(
+        ValueError, match=r"y\[45\] is 7; expected integer labels from 0 to 2, since the model has 3 outputs"
+    ):
         fit(model, x, y, batch_size=8, shuffle=False)
     fit(twin, x[:40], y[:40], batch_size=8, shuffle=False)
     for a, b in zip(model.get_weights(), twin.get_weights(), strict=True):

@@ -208,7 +208,9 @@ def test_updates_follow_their_twin(optimizer, settings, n, isa, dtype, rng):
         g = rng.normal(size=n).astype(dtype)
         update(optimizer, settings, w, g, state, step, isa=isa)
         exact = reference.OPTIMIZERS[optimizer](exact, g.astype(float), exact_state, step, **settings)
-    np.testing.assert_allclose(w, exact, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-6 if dtype == np.float32 else 1e-14)
+    np.testing.assert_allclose(
+        w, exact, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-6 if dtype == np.float32 else 1e-14
+    )
 
 
 def test_updates_work_on_the_callers_arrays_with_any_threads(isa, rng):

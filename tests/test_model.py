@@ -29,7 +29,9 @@ def test_it_learns_classes_with_each_update_method(batch_size, epochs, dtype, rn
     x, y = blobs(rng)
     model = classifier(dtype=dtype)
     optimizer = tw.SGD(lr=0.02) if batch_size == 1 else tw.SGD(lr=0.2, momentum=0.9)
-    history = model.fit(x[:500], y[:500], loss="cross_entropy", optimizer=optimizer, batch_size=batch_size, epochs=epochs)
+    history = model.fit(
+        x[:500], y[:500], loss="cross_entropy", optimizer=optimizer, batch_size=batch_size, epochs=epochs
+    )
     assert history.history["loss"][-1] < history.history["loss"][0]
     scores = model.evaluate(x[500:], y[500:])
     assert scores["accuracy"] >= 0.97
@@ -74,7 +76,14 @@ def test_weights_of_rows_count(rng):
     results = []
     for data in ((x, y, weight), (x[twice], y[twice], None)):
         model = classifier(dtype="float64")
-        model.fit(*data[:2], loss="cross_entropy", optimizer=tw.SGD(lr=0.1), batch_size="full", sample_weight=data[2], epochs=5)
+        model.fit(
+            *data[:2],
+            loss="cross_entropy",
+            optimizer=tw.SGD(lr=0.1),
+            batch_size="full",
+            sample_weight=data[2],
+            epochs=5,
+        )
         results.append(model.predict(x))
     np.testing.assert_allclose(*results, rtol=1e-11)
 
@@ -145,7 +154,9 @@ def test_shuffling_follows_the_seed(rng):
 def test_validation(rng):
     x, y = blobs(rng)
     a, b = classifier(), classifier()
-    held = a.fit(x[:500], y[:500], loss="cross_entropy", optimizer=tw.Adam(), epochs=2, validation_data=(x[500:], y[500:]))
+    held = a.fit(
+        x[:500], y[:500], loss="cross_entropy", optimizer=tw.Adam(), epochs=2, validation_data=(x[500:], y[500:])
+    )
     split = b.fit(x, y, loss="cross_entropy", optimizer=tw.Adam(), epochs=2, validation_split=100 / 600)
     assert held.history == split.history
     assert list(held.history) == ["loss", "val_loss", "val_accuracy"]
@@ -298,7 +309,9 @@ def test_the_default_initializer_suits_the_activation():
 
 
 def test_seeds_draw_the_weights():
-    assert classifier(seed=1).predict(np.ones((1, 2))).tobytes() == classifier(seed=1).predict(np.ones((1, 2))).tobytes()
+    assert (
+        classifier(seed=1).predict(np.ones((1, 2))).tobytes() == classifier(seed=1).predict(np.ones((1, 2))).tobytes()
+    )
     assert classifier(seed=1).seed == 1
     assert classifier(seed=None).seed != classifier(seed=None).seed
     two = tw.Sequential([tw.Dense(4), tw.Dense(4)], 4, seed=0)

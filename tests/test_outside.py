@@ -85,9 +85,9 @@ def test_cs231n_two_layer_net(isa):
 
 
 def test_cs231n_toy_net():
-    generator = np.random.RandomState(0)  # noqa: NPY002 - the published loss belongs to these draws
+    generator = np.random.RandomState(0)
     w1, w2 = 0.1 * generator.randn(4, 10), 0.1 * generator.randn(10, 3)
-    x = 10 * np.random.RandomState(1).randn(5, 4)  # noqa: NPY002
+    x = 10 * np.random.RandomState(1).randn(5, 4)
     model = tw.Sequential([tw.Dense(10, "relu"), tw.Dense(3)], input_size=4, seed=0, dtype="float64")
     model.set_weights([w1, np.zeros(10), w2, np.zeros(3)])
     loss = model.evaluate(x, [0, 1, 2, 2, 1], loss="cross_entropy")["loss"]

@@ -13,11 +13,11 @@ struct Constants;
 // high + low = ln 2, and n * high is exact for every exponent n. `expm1`: the minimax polynomial q of
 // expm1(r) = r + r^2 q(r) for |r| <= ln(2)/2, relative error 2^-31.9 and 2^-61.7. `log`: that of
 // log((1+s)/(1-s)) = 2s + s z q(z), z = s^2, for |s| <= (sqrt(2)-1)/(sqrt(2)+1), 2^-36.5 and 2^-58.4.
-// Both by Remez exchange in 40 digits.
+// Both by Remez exchange in 40 digits. exp_lowest and exp_highest: where exp leaves the normal numbers.
 template <>
 struct Constants<float> {
   static constexpr float high = 0.693359375f, low = -2.12194440e-4f;
-  static constexpr float exp_lowest = -87.3365f, exp_highest = 88.7228f;
+  static constexpr float exp_lowest = -87.33654f, exp_highest = 88.72283f;
   static constexpr float expm1[] = {0.50000000462934315132f,  0.16666666817141199084f,  0.041666354803935481111f,
                                     0.0083332730133441169779f, 0.0013941011254682009182f, 0.00019914199175700313397f};
   static constexpr float log[] = {0.66666665656999144002f, 0.40000333764712982384f, 0.28537352423120672371f,
@@ -26,7 +26,7 @@ struct Constants<float> {
 template <>
 struct Constants<double> {
   static constexpr double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
-  static constexpr double exp_lowest = -708.3964, exp_highest = 709.7827;
+  static constexpr double exp_lowest = -708.396418532264, exp_highest = 709.782712893383;
   static constexpr double expm1[] = {
       0.49999999999999999986,   0.16666666666666676593,     0.04166666666666670135,     0.0083333333333216102362,
       0.0013888888888866824157, 0.00019841269886193560871,  0.000024801587360606912802, 2.7557244129084185337e-6,

@@ -86,7 +86,8 @@ Plan make_plan(const Spec& spec, const Machine& machine, Index lanes) {
     Plan plan = build_plan(spec, schedule);
     plan.price = price_of(plan, machine, lanes);
     considered += describe_price(plan);
-    if (best.steps.empty() || plan.price.total() < best.price.total()) best = std::move(plan);
+    const double margin = plan.threads > best.threads ? worth_threads : 1;
+    if (best.steps.empty() || plan.price.total() < margin * best.price.total()) best = std::move(plan);
   }
   best.considered = considered;
   if (best.price.compute_us < long_step_us) return best;

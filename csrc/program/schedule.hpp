@@ -17,6 +17,9 @@ struct Schedule {
   std::vector<bool> by_columns;
 };
 
+// More threads must promise this share of the time of fewer: they wait for each other where others use the cores too.
+constexpr double worth_threads = 0.8;
+
 constexpr double long_step_us = 50e3, piece_us = 10e3;
 
 // A core's rate in products, some 60-90 % of its peak.

@@ -17,6 +17,11 @@ from thalweg.comparison import Method, Outcome
 from thalweg.preparation import Prepared
 from thalweg.targets import LOSSES
 
+EXAMPLES = """examples:
+  thalweg train
+  thalweg train --data houses.csv --target price --hidden 128,64 --save houses.npz
+  thalweg predict houses.npz new.csv"""
+
 USER_ERRORS = (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError)
 
 
@@ -70,7 +75,13 @@ def _hidden(text: str) -> list[int]:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="thalweg", description="Train dense neural networks on CPUs.", allow_abbrev=False)
+    parser = _Parser(
+        prog="thalweg",
+        description="Train dense neural networks on CPUs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"thalweg {thalweg.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_train(commands)
@@ -152,9 +163,14 @@ def _methods(options: argparse.Namespace, data: Prepared) -> list[Method]:
 
 def _check_save(path: Path | None) -> None:
     """Find out before training whether there is a place to save to."""
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        problem = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
-        raise ValueError(f"--save: {path} {problem}")
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise ValueError(f"--save: {path} is a folder")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        problem = "cannot be written to" if folder.is_dir() else "does not exist"
+        raise ValueError(f"--save: the folder {path.parent} {problem}")
 
 
 def _print_table(outcomes: Sequence[Outcome], metric: str) -> None:
@@ -168,8 +184,8 @@ def _print_table(outcomes: Sequence[Outcome], metric: str) -> None:
         seconds = outcome.seconds[-1]
         score = "-" if outcome.score is None else f"{outcome.score:.4f}"
         speed = f"{outcome.samples / seconds:,.0f}"
-        row = [str(outcome.method), f"{outcome.steps:,}", f"{outcome.losses[-1]:.4g}", score, f"{seconds:.3f}", speed]
-        rows.append([*row, f"{outcome.seconds_to(goal):.3f}"] if several else row)
+        row = [str(outcome.method), f"{outcome.steps:,}", f"{outcome.losses[-1]:.4g}", score, f"{seconds:.4f}", speed]
+        rows.append([*row, f"{outcome.seconds_to(goal):.4f}"] if several else row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:
         print("  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]))

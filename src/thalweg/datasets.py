@@ -126,7 +126,7 @@ def read_npz(path: Path) -> Source:
 def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
     """Return those of the named arrays that an npz file has."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: _read_array(path, file, name) for name in names if name in file.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ValueError(f"{path} is cut short or damaged: it is no npz file") from error
@@ -185,6 +185,6 @@ def split(rows: int, fraction: float) -> tuple[Array, Array]:
     """
     held = max(1, round(rows * fraction)) if fraction else 0
     if held >= rows:
-        raise ValueError(f"{rows} rows are too few to hold out {fraction:g} of them for testing")
+        raise ValueError(f"there are too few rows to hold out {fraction:g} of them for testing: {rows}")
     order = np.random.default_rng(TEST_SEED).permutation(rows)
     return np.sort(order[held:]), np.sort(order[:held])

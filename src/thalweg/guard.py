@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Self
 
 
 class Guard:
@@ -44,7 +45,7 @@ class DeferredInterrupt:
         self.noted = False
         self._active = False
 
-    def __enter__(self) -> "DeferredInterrupt":
+    def __enter__(self) -> Self:
         """Begin to note."""
         main = threading.current_thread() is threading.main_thread()
         self._active = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -15,7 +15,7 @@ from thalweg.arrays import Array
 from thalweg.inference import check_labels
 from thalweg.layers import ACTIVATIONS
 from thalweg.optimizers import SGD, Adam, AdamW, Optimizer
-from thalweg.programs import Job, Runner, Shape, make_plan
+from thalweg.programs import Job, Runner, Shape, make_plan, parameter_bytes, parameter_views
 
 
 def dense_forward(
@@ -47,7 +47,7 @@ def dense_forward(
     >>> tw.kernels.dense_forward([[1.0, 2.0]], [[1.0, 0.0], [0.0, -1.0]], [0.5, 0.5], "relu").tolist()
     [[1.5, 0.0]]
     """
-    layer, x, w, block = _dense(x, w, b, activation)
+    layer, x, block = _dense(x, w, b, activation)
     runner = _runner(layer, Job(len(x), in_place=True), num_threads, isa, block)
     runner.run(x=arrays.source(x), until="forwarded")
     return runner.view("y1").copy()
@@ -84,15 +84,15 @@ def dense_backward(
     >>> dx.tolist(), dw.tolist(), db.tolist()
     ([[4.0, 5.0]], [[2.0], [3.0]], [1.0])
     """
-    layer, x, w, block = _dense(x, w, np.zeros(np.shape(w)[-1]) if np.ndim(w) else None, activation)
-    gradients = _native.Block(len(memoryview(block)))
+    layer, x, block = _dense(x, w, np.zeros(np.shape(w)[-1]) if np.ndim(w) else None, activation)
+    gradients = _native.Block(parameter_bytes(layer))
     job = Job(len(x), backward=True, input_gradient=True, in_place=True)
     runner = _runner(layer, job, num_threads, isa, block, gradients)
     for buffer, given, name in (("y1", y, "y"), ("dy1", dy, "dy")):
         _fill(runner.view(buffer), given, name)
     runner.run(x=arrays.source(x), since="measured", until="differentiated")
-    rows = _rows_of(gradients, layer)
-    return runner.view("dx").copy(), rows[:-1, : layer.outputs].copy(), rows[-1, : layer.outputs].copy()
+    dw, db = parameter_views(gradients, layer)
+    return runner.view("dx").copy(), dw.copy(), db.copy()
 
 
 def activation_forward(
@@ -298,7 +298,7 @@ def _runner(
 
 
 def _floats(array: npt.ArrayLike, name: str, ndim: int = 2) -> Array:
-    """An array to compute in: float32 stays, everything else becomes float64."""
+    """Return an array to compute in: float32 stays, everything else becomes float64."""
     array = arrays.as_real(array, name)
     if array.ndim != ndim or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {ndim} axes, none of them empty")
@@ -307,26 +307,19 @@ def _floats(array: npt.ArrayLike, name: str, ndim: int = 2) -> Array:
 
 def _dense(
     x: npt.ArrayLike, w: npt.ArrayLike, b: npt.ArrayLike | None, activation: str
-) -> tuple[Shape, Array, Array, _native.Block]:
-    """Check a layer's arrays; return its shape, x to be read in place, w, and a block with w and b."""
+) -> tuple[Shape, Array, _native.Block]:
+    """Check a layer's arrays; return its shape, x to be read in place, and a block with w and b."""
     _check_activation(activation, ACTIVATIONS)
     w = _floats(w, "w")
     inputs, outputs = w.shape
     x = np.ascontiguousarray(arrays.check_inputs(x, inputs, f"w of shape {w.shape}", "x"), w.dtype)
     layer = Shape(w.dtype.char, inputs, ((True, outputs, activation, b is not None),))
-    layout = _native.parameter_layout(layer.code, inputs, layer.layers)
-    block = _native.Block((inputs + (b is not None)) * layout[0][3] * w.dtype.itemsize)
-    rows = _rows_of(block, layer)
-    rows[:inputs, :outputs] = w
+    block = _native.Block(parameter_bytes(layer))
+    weight, *bias = parameter_views(block, layer)
+    weight[...] = w
     if b is not None:
-        _fill(rows[inputs, :outputs], b, "b")
-    return layer, x, w, block
-
-
-def _rows_of(block: _native.Block, layer: Shape) -> Array:
-    """The parameter rows of a block that holds one layer: weights, then bias."""
-    ((_, inputs, _, ld, bias),) = _native.parameter_layout(layer.code, layer.inputs, layer.layers)
-    return np.frombuffer(block, layer.dtype).reshape(inputs + bias, ld)
+        _fill(bias[0], b, "b")
+    return layer, x, block
 
 
 def _fill(view: Array, given: npt.ArrayLike, name: str) -> None:
@@ -395,7 +388,9 @@ def _update(
 
 def _check_in_place(name: str, array: Array, w: Array, writable: bool) -> None:
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
-        raise TypeError(f"{name} must be a NumPy array of float32 or float64, got {getattr(array, 'dtype', type(array))}")
+        raise TypeError(
+            f"{name} must be a NumPy array of float32 or float64, got {getattr(array, 'dtype', type(array))}"
+        )
     if array.dtype != w.dtype or array.shape != w.shape:
         raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; expected {w.dtype} of shape {w.shape} as w")
     if not array.flags.c_contiguous or not array.flags.aligned or (writable and not array.flags.writeable):

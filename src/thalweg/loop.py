@@ -88,7 +88,9 @@ def check_settings(
 ) -> Settings:
     """Check all other arguments of a call of fit."""
     full = batch_size == "full"
-    if not full and (isinstance(batch_size, (bool, str)) or not hasattr(batch_size, "__index__") or int(batch_size) < 1):
+    if not full and (
+        isinstance(batch_size, (bool, str)) or not hasattr(batch_size, "__index__") or int(batch_size) < 1
+    ):
         raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")
     if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or int(epochs) < 0:
         raise ValueError(f"epochs must be an integer >= 0, got {epochs!r}")
@@ -105,7 +107,7 @@ class Run:
     def __init__(self, trainer: "Trainer", data: Data, settings: Settings, machine: system.Machine) -> None:
         self.trainer, self.data, self.settings, self.machine = trainer, data, settings, machine
         rows, batch = len(data.x), settings.batch
-        self.sources = {"x": arrays.source(data.x), "y": arrays.source(data.y), "weight": arrays.source(data.weight)}
+        self.sources: dict[str, Any] = {name: arrays.source(getattr(data, name)) for name in ("x", "y", "weight")}
         self.order = None if settings.full or not settings.shuffle else np.empty(rows, np.int64)
         self.full_steps, self.tail = divmod(rows, batch)
         self.steps = self.full_steps + (self.tail > 0)

@@ -15,7 +15,7 @@ from thalweg.callbacks import Callback, History
 from thalweg.guard import Guard
 from thalweg.layers import Dense
 from thalweg.optimizers import Optimizer
-from thalweg.programs import Pool, Shape
+from thalweg.programs import Pool, Shape, parameter_bytes, parameter_views
 
 if TYPE_CHECKING:
     from thalweg.trainer import Trainer
@@ -81,10 +81,8 @@ class Sequential:
 
     def _bind(self) -> None:
         """Make the parameter block and give every layer its views of it."""
-        layout = _native.parameter_layout(self.shape.code, self.shape.inputs, self.shape.layers)
-        offset, inputs, _, ld, bias = layout[-1]
-        self.block = _native.Block((offset + (inputs + bias) * ld) * self.shape.dtype.itemsize)
-        self.parameters = parameter_views(self.block, self.shape, layout)
+        self.block = _native.Block(parameter_bytes(self.shape))
+        self.parameters = parameter_views(self.block, self.shape)
         views = iter(self.parameters)
         for layer in self.layers:
             layer.bind(next(views), next(views) if layer.use_bias else None)
@@ -92,7 +90,7 @@ class Sequential:
     def _draw(self) -> None:
         for index, layer in enumerate(self.layers):
             generator = np.random.Generator(np.random.Philox(key=np.array([self.seed, index], np.uint64)))
-            layer.weight[...] = initializers.draw(layer.initializer, *layer.weight.shape, generator)
+            layer.weight[...] = initializers.draw(layer.initializer, len(layer.weight), layer.units, generator)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -311,7 +309,9 @@ class Sequential:
     @classmethod
     def from_config(cls, config: dict[str, Any], weights: Sequence[Array]) -> "Sequential":
         """Make a model again from its description and weights."""
-        layers = [Dense(**{name: value for name, value in layer.items() if name != "type"}) for layer in config["layers"]]
+        layers = [
+            Dense(**{name: value for name, value in layer.items() if name != "type"}) for layer in config["layers"]
+        ]
         model = cls(layers, config["input_size"], config["seed"], config["dtype"])
         model.set_weights(weights)
         model.loss = None if config["loss"] is None else losses.resolve(config["loss"])
@@ -325,18 +325,6 @@ class Sequential:
     def __repr__(self) -> str:
         """Return the call that makes such a model."""
         return f"Sequential({list(self.layers)}, input_size={self.input_size}, dtype={self.dtype.name!r})"
-
-
-def parameter_views(block: _native.Block, shape: Shape, layout: Sequence[tuple[int, int, int, int, bool]]) -> list[Array]:
-    """Views of a block laid out as the parameters are: weight, then bias of each layer."""
-    flat = np.frombuffer(block, dtype=shape.dtype)
-    views = []
-    for offset, inputs, outputs, ld, bias in layout:
-        rows = flat[offset : offset + (inputs + bias) * ld].reshape(inputs + bias, ld)
-        views.append(rows[:inputs, :outputs])
-        if bias:
-            views.append(rows[inputs, :outputs])
-    return views
 
 
 def check_shapes(given: Sequence[Array], parameters: Sequence[Array], name: str) -> None:
@@ -366,4 +354,5 @@ def load(path: str | os.PathLike[str]) -> Sequential:
         The file is no thalweg model.
     """
     config, weights = files.read(path, "model")
-    return Sequential.from_config(config, [weights[f"p{i}"] for i in range(len(weights))])
+    count = sum(1 + layer["bias"] for layer in config["layers"])
+    return Sequential.from_config(config, files.take(weights, "p", count, path))

@@ -37,7 +37,7 @@ def open_source(path: Path | None, target: str | None) -> Source:
     """Read a data set: the digits without a path, else a folder of IDX files, an npz file or a CSV file."""
     kind = "digits" if path is None else datasets.kind_of(path)
     if target is not None and kind != "text":
-        raise ValueError(f"--target names a column of a CSV file; {path or 'the digits'} has none")
+        raise ValueError(f"--target names a column of a CSV file, but the data are {path or 'the digits'}")
     if path is None:
         return datasets.digits()
     if kind == "text":
@@ -92,7 +92,7 @@ def _encode_inputs(x: Any, train: Array) -> tuple[Array, dict[str, Any], str]:
     divisor = int(x[train].max()) if x.dtype.kind in "iu" else 1
     inputs = {"divisor": max(1, divisor)}
     note = f", divided by {divisor}" if divisor > 1 else ""
-    return _scale(x, inputs), inputs, f"{x.shape[1]} columns{note}"
+    return _scale(x, inputs), inputs, f"{x.shape[1]} numbers{note}"
 
 
 def _scale(x: Array, inputs: dict[str, Any]) -> Array:
@@ -108,9 +108,10 @@ def read_inputs(model: Sequential, path: Path) -> Array:
         return _scale(x.reshape(len(x), -1) if x.ndim > 2 else x, inputs)
     if datasets.kind_of(path) != "text":
         raise ValueError(f"{path} is no CSV file, and the model was trained on one")
-    columns = tables.read_csv(path)
+    table = Table.from_config(inputs)
+    columns = tables.read_csv(path, table.texts)
     try:
-        return Table.from_config(inputs).encode(columns)
+        return table.encode(columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -50,13 +50,38 @@ class Job:
     in_place: bool = False
 
 
-def make_plan(
-    shape: Shape, job: Job, machine: system.Machine, isa: str | None = None, flat: int = 0
-) -> _native.Plan:
+def make_plan(shape: Shape, job: Job, machine: system.Machine, isa: str | None = None, flat: int = 0) -> _native.Plan:
     """Have the core plan a job. `flat`: of an update alone, the number of elements."""
     return _native.Plan(
         shape.code, shape.inputs, shape.layers, isa=isa or system.ISA, flat=flat, **vars(job), **vars(machine)
     )
+
+
+def parameter_rows(block: _native.Block, shape: Shape) -> list[Array]:
+    """Return the rows of each dense layer in a block laid out as parameters are: its weights, then its bias."""
+    flat = np.frombuffer(memoryview(block), shape.dtype)
+    layout = _native.parameter_layout(shape.code, shape.inputs, shape.layers)
+    return [
+        flat[offset : offset + (inputs + bias) * ld].reshape(inputs + bias, ld)
+        for offset, inputs, _, ld, bias in layout
+    ]
+
+
+def parameter_views(block: _native.Block, shape: Shape) -> list[Array]:
+    """Return views of a block laid out as parameters are: layer by layer weight, then bias, without pads."""
+    views = []
+    dense = [layer for layer in shape.layers if layer[0]]
+    for rows, (_, units, _, bias) in zip(parameter_rows(block, shape), dense, strict=True):
+        views.append(rows[: len(rows) - bias, :units])
+        if bias:
+            views.append(rows[-1, :units])
+    return views
+
+
+def parameter_bytes(shape: Shape) -> int:
+    """Return the size of a block for the parameters of a model."""
+    offset, inputs, _, ld, bias = _native.parameter_layout(shape.code, shape.inputs, shape.layers)[-1]
+    return (offset + (inputs + bias) * ld) * shape.dtype.itemsize
 
 
 class Runner:

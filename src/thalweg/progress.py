@@ -34,9 +34,10 @@ class Progress:
         """Tell of an epoch's logs; `number` counts from 1 in this call of ``fit``."""
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {number}/{self._epochs}", refresh=False)
-            self._bar.set_postfix_str(", ".join(f"{name}={value:.4g}" for name, value in logs.items()))
+            self._bar.set_postfix_str(", ".join(f"{name}={value:.4g}" for name, value in logs.items()), refresh=False)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar with the last epoch's logs."""
         if self._bar is not None:
+            self._bar.refresh()
             self._bar.close()

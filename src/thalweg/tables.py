@@ -1,8 +1,8 @@
 """Tables: CSV files read with pandas, and how their columns become numbers.
 
-A column is an array of texts, "" where a value is missing. One whose values are all numbers is standardised, its missing
-values filled with the median; any other is one-hot encoded, "missing" being a category of its own. What was learned
-about columns while training goes into the model's file as plain data.
+A column of numbers is standardised, its missing values filled with the median. Any other column is one-hot encoded, the
+missing value being a category of its own. What was learned about columns while training is plain data, for the model's
+file.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from thalweg.datasets import Source, read_bytes
 
 MOST_CATEGORIES = 50  # of a column; the less frequent ones are not told apart
 
-Columns = dict[str, Array]
+Columns = dict[str, Array]  # numbers, NaN where one is missing; or texts, "" where one is missing
 
 
 def _pandas() -> Any:
@@ -33,20 +33,38 @@ def _pandas() -> Any:
         ) from error
 
 
-def read_csv(path: Path) -> Columns:
-    """Read the columns of a CSV file: separated by commas, semicolons or tabs, with a line of names, gzip or not."""
-    pandas = _pandas()
+def read_csv(path: Path, texts: Collection[str] = ()) -> Columns:
+    """Read the columns of a CSV file: separated by commas, semicolons or tabs, with a line of names, gzip or not.
+
+    Columns named in `texts` are texts whatever they hold, others if they hold anything but numbers.
+    """
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        content = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no CSV file in UTF-8") from error
-    names = text.lstrip().partition("\n")[0]
-    separator = max(",;\t", key=names.count)
+    frame = _parse(path, content, texts)
+    infer = _pandas().api.types.infer_dtype
+    booleans = [name for name in frame.columns if infer(frame[name]) == "boolean"]
+    if booleans:
+        frame = _parse(path, content, [*texts, *booleans])
+    return {str(name): _plain(frame[name]) for name in frame.columns}
+
+
+def _parse(path: Path, content: str, texts: Collection[str]) -> Any:
+    """Return a data frame."""
+    pandas = _pandas()
+    names = content.lstrip().partition("\n")[0]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             frame = pandas.read_csv(
-                StringIO(text), sep=separator, dtype=str, na_values=["?"], skipinitialspace=True, index_col=False
+                StringIO(content),
+                sep=max(",;\t", key=names.count),
+                dtype=dict.fromkeys(texts, str),
+                na_values=["?"],
+                skipinitialspace=True,
+                index_col=False,
+                low_memory=False,
             )
     except pandas.errors.ParserWarning as error:
         raise ValueError(f"{path}: its lines have more fields than the first line has names") from error
@@ -54,24 +72,25 @@ def read_csv(path: Path) -> Columns:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     if not len(frame):
         raise ValueError(f"{path} has no rows below its line of names")
-    return {str(name): frame[name].fillna("").to_numpy(dtype=object) for name in frame.columns}
+    return frame
 
 
-def _parse(texts: Array) -> Array:
-    """Return texts as numbers, NaN for those that are none; integers if all are."""
+def _plain(series: Any) -> Array:
+    """Return a column as an array of numbers, or of texts."""
+    if series.dtype.kind in "iuf":
+        return np.asarray(series.to_numpy())
+    return np.asarray(series.fillna("").to_numpy(dtype=object))
+
+
+def _as_numbers(texts: Array) -> Array:
+    """Return texts as numbers, integers if all are; NaN for what is no number."""
     values = np.asarray(_pandas().to_numeric(texts, errors="coerce"))
     return values if values.dtype.kind in "if" else values.astype(np.float64)
 
 
-def as_numbers(texts: Array) -> Array | None:
-    """Return texts as numbers, NaN where one is missing; None if there is one that is no number."""
-    values = _parse(texts)
-    return values if np.array_equal(np.isnan(values), texts == "") else None
-
-
 def read_source(path: Path, target: str | None) -> Source:
     """Read a CSV file to train with; rows without a target are left out."""
-    columns = read_csv(path)
+    columns = read_csv(path, () if target is None else (target,))
     if target is None or target not in columns:
         problem = "--target is missing: which column to predict" if target is None else f"there is no column {target!r}"
         raise ValueError(f"{path}: {problem}; its columns are {_listed(columns)}")
@@ -79,10 +98,10 @@ def read_source(path: Path, target: str | None) -> Source:
     present = texts != ""
     if not columns or not present.any():
         raise ValueError(f"{path}: there is no {'column besides' if not columns else 'value in'} {target!r}")
-    numbers = as_numbers(texts[present])
-    y = texts[present] if numbers is None else numbers
+    numbers = _as_numbers(texts[present])
+    y = texts[present] if np.isnan(numbers).any() else numbers
     left_out = len(texts) - len(y)
-    note = f", {left_out:,} rows without {target} left out" if left_out else ""
+    note = f"; left out without {target}: {left_out:,}" if left_out else ""
     return Source(f"{path}, CSV{note}", take(columns, present), y, target=target)
 
 
@@ -108,24 +127,26 @@ class NumberColumn:
     @classmethod
     def learn(cls, name: str, values: Array) -> "NumberColumn | None":
         """Learn from the rows to train on; None if all are missing, or all equal."""
-        present = values[~np.isnan(values)]
-        if not len(present):
+        if np.isinf(values).any():
+            raise ValueError(f"column {name!r} has an infinite number")
+        missing = np.isnan(values)
+        if missing.all():
             return None
-        median = float(np.median(present))
-        filled = np.where(np.isnan(values), median, values)
+        median = float(np.median(values[~missing]))
+        filled = np.where(missing, median, values)
         std = float(filled.std())
         return cls(name, median, float(filled.mean()), std) if std > 0 else None
 
-    def encode(self, texts: Array) -> Array:
+    def encode(self, values: Array) -> Array:
         """Return the column standardised."""
-        values = _parse(texts)
-        missing = texts == ""
-        wrong = np.flatnonzero(~(np.isfinite(values) | missing))
+        numbers = _as_numbers(values) if values.dtype.kind == "O" else values
+        missing = values == "" if values.dtype.kind == "O" else np.isnan(values)
+        wrong = np.flatnonzero(~(np.isfinite(numbers) | missing))
         if wrong.size:
             raise ValueError(
-                f"column {self.name!r} has {texts[wrong[0]]!r} in data row {wrong[0] + 1}; expected a number"
+                f"column {self.name!r} has {values[wrong[0]]} in data row {wrong[0] + 1}; expected a number"
             )
-        return ((np.where(missing, self.median, values) - self.mean) / self.std)[:, None]
+        return ((np.where(missing, self.median, numbers) - self.mean) / self.std)[:, None]
 
 
 @dataclass(frozen=True)
@@ -149,13 +170,8 @@ class TextColumn:
         return encoded
 
 
-def _learn_column(name: str, texts: Array, rows: Array) -> NumberColumn | TextColumn | None:
-    values = as_numbers(texts)
-    if values is None:
-        return TextColumn.learn(name, texts[rows])
-    if np.isinf(values).any():
-        raise ValueError(f"column {name!r} has {texts[np.isinf(values)][0]!r}; expected finite numbers")
-    return NumberColumn.learn(name, values[rows])
+def _learn_column(name: str, values: Array) -> NumberColumn | TextColumn | None:
+    return TextColumn.learn(name, values) if values.dtype.kind == "O" else NumberColumn.learn(name, values)
 
 
 @dataclass(frozen=True)
@@ -167,7 +183,7 @@ class Table:
     @classmethod
     def learn(cls, given: Columns, rows: Array) -> "Table":
         """Learn from the rows to train on. Columns that say nothing are left out."""
-        learned = [_learn_column(name, texts, rows) for name, texts in given.items()]
+        learned = [_learn_column(name, values[rows]) for name, values in given.items()]
         columns = [column for column in learned if column is not None]
         if not columns:
             raise ValueError("no column has two different values in the rows to train on")
@@ -180,13 +196,18 @@ class Table:
             raise ValueError(f"there is no column {_listed(missing)}; the model needs those that it was trained with")
         return np.hstack([column.encode(given[column.name]) for column in self.columns]).astype(np.float32)
 
+    @property
+    def texts(self) -> list[str]:
+        """Names of the columns of text."""
+        return [column.name for column in self.columns if isinstance(column, TextColumn)]
+
     def describe(self) -> str:
         """Say how many columns there are of each kind, and which are taken as text."""
-        kinds = [isinstance(column, TextColumn) for column in self.columns]
-        texts = [column.name for column, is_text in zip(self.columns, kinds, strict=True) if is_text]
-        parts = [f"{len(kinds) - len(texts)} of numbers, standardised"] if len(texts) < len(kinds) else []
+        texts = self.texts
+        numbers = len(self.columns) - len(texts)
+        parts = [f"{numbers} of numbers, standardised"] if numbers else []
         parts += [f"{len(texts)} of text, one-hot ({_listed(texts)})"] if texts else []
-        return f"{len(kinds)} columns: {'; '.join(parts)}"
+        return "; ".join(parts)
 
     def config(self) -> dict[str, Any]:
         """Return what was learned as plain data."""

@@ -105,7 +105,9 @@ def _classes(name: str, y: Array, loss: str) -> tuple[Target, Array]:
             f"{loss} needs {'2' if len(labels) > 2 else '2 or more'} classes, but {name} has {len(labels)}"
         )
     if len(labels) == len(y):
-        raise ValueError(f"{loss} needs classes, but all {len(y):,} values of {name} differ, such as {labels[0]!r}")
+        raise ValueError(
+            f"{loss} needs classes, but all {len(y):,} values of {name} differ, such as {str(labels[0])!r}"
+        )
     return Target(name, loss, [str(label) for label in labels.tolist()], [], []), codes
 
 
@@ -113,6 +115,8 @@ def _quantities(name: str, y: Array, train: Array) -> tuple[Target, Array]:
     if y.dtype.kind in "UO":
         raise ValueError(f"mse needs numbers, but {name} holds text such as {str(y.flat[0])!r}")
     values = y.reshape(len(y), -1).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has {values[~np.isfinite(values)][0]}; expected finite numbers")
     mean, std = values[train].mean(axis=0), values[train].std(axis=0)
     std[std == 0] = 1
     return Target(name, "mse", [], mean.tolist(), std.tolist()), ((values - mean) / std).astype(np.float32)

@@ -14,9 +14,9 @@ from thalweg.callbacks import Callback, History
 from thalweg.errors import NonFiniteLoss
 from thalweg.guard import DeferredInterrupt
 from thalweg.inference import check_labels
-from thalweg.model import Sequential, check_seed, check_shapes, parameter_views
+from thalweg.model import Sequential, check_seed, check_shapes
 from thalweg.optimizers import Optimizer
-from thalweg.programs import Job, Runner, make_plan
+from thalweg.programs import Job, Runner, make_plan, parameter_bytes, parameter_views
 
 
 @dataclass
@@ -92,7 +92,6 @@ class Trainer:
         self.position = Position()
         self.stop_training = False
         self.slice_steps: int | None = None  # steps between two looks at the clock; None: about 50 ms of them
-        self._layout = _native.parameter_layout(model.shape.code, model.shape.inputs, model.shape.layers)
         self._slots: dict[str, _native.Block] = {}
         self._gradients: _native.Block | None = None
         self._runners: dict[tuple[Any, ...], Runner] = {}
@@ -102,7 +101,7 @@ class Trainer:
     # ---- programs -------------------------------------------------------------------------------------------------
 
     def _new_block(self) -> _native.Block:
-        return _native.Block(len(memoryview(self.model.block)))
+        return _native.Block(parameter_bytes(self.model.shape))
 
     def _bind_slots(self) -> list[_native.Block]:
         """Return the state of the optimizer as it is set now; state of names that it lost is dropped."""
@@ -252,7 +251,7 @@ class Trainer:
 
     def _gradient_views(self) -> list[Array]:
         assert self._gradients is not None
-        return parameter_views(self._gradients, self.model.shape, self._layout)
+        return parameter_views(self._gradients, self.model.shape)
 
     def apply(self, gradients: Sequence[npt.ArrayLike]) -> None:
         """Update the weights with gradients, in the order of ``model.parameters``, and advance by one step.
@@ -327,7 +326,7 @@ class Trainer:
         }
         stored = {f"p{i}": view for i, view in enumerate(self.model.parameters)}
         for name, block in self._slots.items():
-            views = parameter_views(block, self.model.shape, self._layout)
+            views = parameter_views(block, self.model.shape)
             stored |= {f"{name}{i}": view for i, view in enumerate(views)}
         files.write(path, "trainer", config, stored)
 
@@ -344,14 +343,15 @@ class Trainer:
         self._check_same(config)
         settings = {name: value for name, value in config["optimizer"].items() if name != "type"}
         restored = type(self.optimizer)(**settings)
-        states = {name: [stored[f"{name}{i}"] for i in range(len(self.model.parameters))] for name in restored.state_names
-                  if f"{name}0" in stored}  # fmt: skip
-        self.model.set_weights([stored[f"p{i}"] for i in range(len(self.model.parameters))])
+        count = len(self.model.parameters)
+        names = [name for name in restored.state_names if f"{name}0" in stored]
+        states = {name: files.take(stored, name, count, path) for name in names}
+        self.model.set_weights(files.take(stored, "p", count, path))
         vars(self.optimizer).update(vars(restored))
         self._slots = {}
         self._bind_slots()
         for name, values in states.items():
-            views = parameter_views(self._slots[name], self.model.shape, self._layout)
+            views = parameter_views(self._slots[name], self.model.shape)
             for view, value in zip(views, values, strict=True):
                 view[...] = value
         self.seed = config["seed"]
