@@ -1,0 +1,113 @@
+"""Trains small networks in every way that the core has, for sanitizers, emulators and fresh wheels.
+
+Asserts what must hold on every machine: the loss falls, and the bits are the same for any number of threads, fused or
+not, and for every ISA with fused multiply-add.
+
+    python smoke.py              everything, seconds
+    python smoke.py --quick      a part of it, for emulators
+    python smoke.py --steps 500  also so many small steps on 4 threads, for the barrier
+    python smoke.py --isas scalar,avx2    these and no others must be there
+"""
+
+import argparse
+import itertools
+import zlib
+
+import numpy as np
+
+import thalweg as tw
+
+OPTIMIZERS = {
+    "sgd": lambda: tw.SGD(lr=0.05),
+    "momentum": lambda: tw.SGD(lr=0.02, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    "adam": lambda: tw.Adam(lr=0.01),
+    "amsgrad": lambda: tw.AdamW(lr=0.01, amsgrad=True),
+}
+THREADS = (1, 2, 3, 4) if tw.info()["openmp"] else (1,)
+INPUTS, ROWS = 37, 75  # no multiple of a tile, a vector or a batch
+
+
+def data(loss: str, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw inputs, and targets that depend on them."""
+    generator = np.random.default_rng(7)
+    x = generator.standard_normal((ROWS, INPUTS))
+    z = x[:, :outputs] + 0.1 * generator.standard_normal((ROWS, outputs))
+    if loss == "cross_entropy":
+        return x, z.argmax(axis=1)
+    return x, (z > 0).astype(float) if loss == "binary_cross_entropy" else z
+
+
+def train(loss: str, optimizer: str, batch: int | str, dtype: str, **how: object) -> tuple[list[float], bytes]:
+    """Train three epochs; return their losses and the bytes of the weights."""
+    outputs = {"mse": 1, "cross_entropy": 20 if batch == 32 else 5, "binary_cross_entropy": 3}[loss]
+    layers = [tw.Dense(70, activation="relu"), tw.Dense(33, activation="tanh"), tw.Dense(outputs)]
+    model = tw.Sequential(layers, input_size=INPUTS, seed=3, dtype=dtype)
+    x, y = data(loss, outputs)
+    trainer = tw.Trainer(model, loss=loss, optimizer=OPTIMIZERS[optimizer](), **how)
+    history = trainer.fit(x.astype(dtype), y, batch_size=batch, epochs=3, verbose=0, validation_split=0.1)
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0], (loss, optimizer, batch, losses)
+    assert np.isfinite(model.predict(x)).all()  # by the process's own ISA
+    return losses, b"".join(weight.tobytes() for weight in model.get_weights())
+
+
+def smoke(quick: bool) -> tuple[int, dict[str, int]]:
+    """Train with every loss and optimizer, batches from one row to all, on every ISA.
+
+    Returns how often, and a checksum of the results of each kind of arithmetic, for comparing machines by eye.
+    """
+    runs = 0
+    checksums: dict[str, int] = {}
+    threads_tried = THREADS[:: len(THREADS) - 1 or 1] if quick else THREADS
+    cases = [
+        ("cross_entropy", "sgd", 1),
+        ("cross_entropy", "adam", 32),
+        ("binary_cross_entropy", "momentum", 8),
+        ("mse", "amsgrad", 25),
+        ("mse", "sgd", "full"),
+    ]
+    for (loss, optimizer, batch), dtype in itertools.product(cases, ("float32", "float64")[: 2 - quick]):
+        seen = {}
+        for isa, threads, fused in itertools.product(tw.info()["isas"], threads_tried, (True, False)):
+            result = train(loss, optimizer, batch, dtype, isa=isa, num_threads=threads, fused=fused)
+            group = "scalar" if isa == "scalar" else "fma"
+            assert seen.setdefault(group, result) == result, (loss, optimizer, batch, dtype, isa, threads, fused)
+            runs += 1
+        for group, (losses, weights) in seen.items():
+            checksums[group] = zlib.crc32(np.array(losses).tobytes() + weights, checksums.get(group, 0))
+    return runs, checksums
+
+
+def many_small_steps(steps: int) -> None:
+    """Take many steps of a small network on 4 threads: barriers above all."""
+    generator = np.random.default_rng(1)
+    x, y = generator.random((8 * steps, 64)), generator.integers(0, 10, 8 * steps)
+    for fused, layers in itertools.product(
+        (True, False), ([tw.Dense(10)], [tw.Dense(160, activation="relu"), tw.Dense(10)])
+    ):
+        model = tw.Sequential(layers, input_size=64, seed=0)
+        trainer = tw.Trainer(
+            model, loss="cross_entropy", optimizer=tw.SGD(lr=0.1), fused=fused, num_threads=THREADS[-1]
+        )
+        trainer.fit(x, y, batch_size=8, verbose=0)
+        assert trainer.position.step == steps
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=0, help="take so many small steps too")
+    parser.add_argument("--quick", action="store_true", help="leave most numbers of threads and float64 out")
+    parser.add_argument("--isas", help="which ISAs must be there, best first")
+    options = parser.parse_args()
+    isas = ",".join(tw.info()["isas"])
+    assert options.isas in (None, isas), f"the ISAs here are {isas}"
+    runs, checksums = smoke(options.quick)
+    if options.steps:
+        many_small_steps(options.steps)
+    sums = ", ".join(f"{group} {checksum:08x}" for group, checksum in checksums.items())
+    print(f"smoke: {runs} trainings, ISAs {isas}, up to {THREADS[-1]} threads, checksums {sums}: ok")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The works of the race: networks, batch sizes and optimizers, with data and first weights that are the same for all.
+
+Data are drawn from a fixed seed: inputs uniform in [0, 1), labels and targets from a random linear teacher, so that there
+is something to learn and losses stay finite. No work has a tail batch, and rows are never shuffled: every contestant
+sees the same rows in the same order. Learning rates are small, so that roundings seldom decide on which side of zero a
+unit's input lies: one such flip moves the loss after an epoch by far more than the roundings themselves.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training to race on. `batch` divides `rows`; equal to it, it is batch gradient descent."""
+
+    number: int
+    layers: tuple[int, ...]
+    batch: int
+    optimizer: str
+    rows: int
+    lr: float
+    loss: str = "cross_entropy"
+
+    @property
+    def full(self) -> bool:
+        """Whether every step takes all rows."""
+        return self.batch == self.rows
+
+    @property
+    def name(self) -> str:
+        """The work in short, as in "784-128-10, 32, SGD"."""
+        batch = f"full {self.batch:,}" if self.full else str(self.batch)
+        optimizer = {"sgd": "SGD", "adam": "Adam"}[self.optimizer] + (", MSE" if self.loss == "mse" else "")
+        return f"{'-'.join(map(str, self.layers))}, {batch}, {optimizer}"
+
+    @property
+    def flops_per_sample(self) -> int:
+        """Of the matrix products: forward, weight gradient and, behind the first layer, input gradient."""
+        products = [inputs * outputs for inputs, outputs in zip(self.layers, self.layers[1:], strict=False)]
+        return 4 * products[0] + 6 * sum(products[1:])
+
+
+_MNIST, _DEEP, _WIDE = (784, 128, 10), (784, 512, 512, 512, 10), (1024, 4096, 4096, 1000)
+
+WORKS = (
+    Work(1, _MNIST, 1, "sgd", 4_096, 1e-3),
+    Work(2, _MNIST, 8, "sgd", 10_240, 3e-3),
+    Work(3, _MNIST, 32, "sgd", 10_240, 1e-2),
+    Work(4, _MNIST, 128, "adam", 10_240, 1e-4),
+    Work(5, _MNIST, 1024, "adam", 10_240, 1e-4),
+    Work(6, _MNIST, 10_000, "sgd", 10_000, 1e-2),
+    Work(7, _DEEP, 64, "adam", 5_120, 1e-4),
+    Work(8, _DEEP, 512, "adam", 10_240, 1e-4),
+    Work(9, (32, 256, 256, 256, 1), 256, "adam", 25_600, 1e-4, "mse"),
+    Work(10, _WIDE, 256, "sgd", 1_280, 1e-2),
+    Work(11, (64, 32, 10), 16, "adam", 32_768, 1e-4),
+)
+
+
+def choose(wanted: list[str]) -> list[Work]:
+    """Return the works of these numbers, or whose names contain these texts; all for an empty list."""
+    unknown = [text for text in wanted if not any(_matches(work, text) for work in WORKS)]
+    if unknown:
+        raise ValueError(f"no work is {unknown[0]!r}; there are: {'; '.join(f'{w.number} ({w.name})' for w in WORKS)}")
+    return [work for work in WORKS if not wanted or any(_matches(work, text) for text in wanted)]
+
+
+def _matches(work: Work, text: str) -> bool:
+    return work.number == int(text) if text.isdecimal() else text.lower() in work.name.lower()
+
+
+def make_data(work: Work) -> tuple[Floats, NDArray[np.float32] | NDArray[np.int64]]:
+    """Draw X, and y: labels, or standardised targets of shape (rows,)."""
+    generator = np.random.default_rng(20)
+    x = generator.random((work.rows, work.layers[0]), dtype=np.float32)
+    teacher = generator.standard_normal((work.layers[0], work.layers[-1]), dtype=np.float32)
+    scores = (x - np.float32(0.5)) @ teacher
+    if work.loss == "cross_entropy":
+        return x, scores.argmax(axis=1)
+    return x, (scores[:, 0] / scores[:, 0].std()).astype(np.float32)
+
+
+def first_weights(work: Work) -> list[Floats]:
+    """Draw weight, bias, weight, bias, ...: uniform with variance 2 / inputs for layers before a relu; biases zero."""
+    generator = np.random.default_rng(30)
+    weights = []
+    for inputs, outputs in zip(work.layers, work.layers[1:], strict=False):
+        limit = np.sqrt(6 / inputs)
+        weights.append(generator.uniform(-limit, limit, (inputs, outputs)).astype(np.float32))
+        weights.append(np.zeros(outputs, np.float32))
+    return weights
+
+
+def forward(work: Work, weights: list[NDArray[np.floating]], x: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+    """Return x and the output of every layer."""
+    values = [x]
+    for i in range(0, len(weights), 2):
+        z = values[-1] @ weights[i] + weights[i + 1]
+        values.append(np.maximum(z, 0) if i + 2 < len(weights) else z)
+    return values
+
+
+def mean_loss(work: Work, weights: list[Floats], rows: int = 1024) -> float:
+    """Return the loss of weights over the first rows: products in float32, the rest in float64."""
+    x, y = (part[:rows] for part in make_data(work))
+    outputs = forward(work, weights, x)[-1].astype(np.float64)
+    if work.loss == "mse":
+        return float(np.mean((outputs[:, 0] - y) ** 2))
+    outputs -= outputs.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(len(y)), y]))
