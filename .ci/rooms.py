@@ -1,7 +1,7 @@
 """Checks that every line of the project stands in its room, as docs/architecture.md draws the house.
 
     python .ci/rooms.py                     floors, words that belong to one room, sizes, docstrings
-    python .ci/rooms.py --objects BUILD     the same of compiled objects: what leaked out of an ISA, what a CPU must have
+    python .ci/rooms.py --objects BUILD     also compiled objects: what leaks out of an ISA, what a CPU must have
     python .ci/rooms.py --statistics        lines and functions of csrc, room by room
 
 Prints each breach as `file:line: what` and ends with status 1 if there is one. Reads text with regular expressions, not
@@ -205,7 +205,8 @@ WORDS = [
     Word(r"\basm\b", _outside("simd", "isa"), "assembly belongs to simd/ or isa/"),
     Word(r"\bcpuid\b|\b__get_cpuid\w*|\bxgetbv\b|<cpuid\.h>|\b__builtin_cpu_\w+|\bgetauxval\b",
          _outside("isa"), "asking the CPU belongs to isa/"),
-    Word(r"\b__(AVX\w*|SSE\w*|FMA|ARM_NEON|ARM_FEATURE\w*)__\b|\b(avx2|avx512|sse\d?|neon|sve|znver\d|skylake|haswell)\b",
+    Word(r"\b__(AVX\w*|SSE\w*|FMA|ARM_NEON|ARM_FEATURE\w*)__\b"
+         r"|\b(avx2|avx512|sse\d?|neon|sve|znver\d|skylake|haswell)\b",
          _outside("isa", "simd"), "the name of an ISA or CPU belongs to isa/"),
     Word(rf"\bstd::(?!{_STD_PLAIN})\w+|\busing\s+namespace\s+std\b", is_isa_source,
          "std is for baseline code: the linker would merge what was compiled for a newer CPU into it"),
@@ -218,7 +219,8 @@ WORDS = [
     Word(r"\b(throw|require\s*\()",
          lambda file: file.startswith(("csrc/program/program", "csrc/program/bind", "csrc/program/threads")),
          "after a plan is made nothing fails: checks belong to program/plan.cpp"),
-    Word(r"\b(v?f?printf|f?puts|putchar|perror|abort|exit|_exit|quick_exit|terminate|assert)\s*\(|\bstd::c(out|err|log)\b",
+    Word(r"\b(v?f?printf|f?puts|putchar|perror|abort|exit|_exit|quick_exit|terminate|assert)\s*\("
+         r"|\bstd::c(out|err|log)\b",
          _everywhere, "csrc neither prints nor aborts"),
     Word(r"\bv?snprintf\b", _but("program/describe.cpp", "program/schedule.cpp"),
          "text is made in program/describe.cpp and schedule.cpp"),
@@ -226,7 +228,8 @@ WORDS = [
          _everywhere, "of libm only sqrt"),
     Word(rf"(?<![.>:\w])({LIBM})\s*\(", _bare_libm, "of libm only sqrt"),
     Word(r"\b(rand|srand|random_device|mt19937)\b", _everywhere, "random numbers come from base/rng.hpp"),
-    Word(r"#\s*pragma\s+(GCC\s+(target|optimize|push_options)|STDC\s+FP_CONTRACT)|__attribute__\s*\(\(\s*(target|optimize)",
+    Word(r"#\s*pragma\s+(GCC\s+(target|optimize|push_options)|STDC\s+FP_CONTRACT)"
+         r"|__attribute__\s*\(\(\s*(target|optimize)",
          _everywhere, "flags belong to CMakeLists.txt"),
 ]  # fmt: skip
 
@@ -449,7 +452,7 @@ class Unit:
 
 
 def compile_units(text: str, x86: bool = True) -> list[Unit]:
-    """Read sources and flags from CMakeLists.txt, for compiling objects without CMake. Generator expressions drop out."""
+    """Read sources and flags from CMakeLists.txt, for compiling without CMake. Generator expressions drop out."""
     variables: dict[str, list[str]] = {}
     isas: list[list[str]] = []
     options: dict[str, list[str]] = {}
@@ -603,9 +606,11 @@ def _demangled(symbol: str) -> str:
 
 
 _NEWER = re.compile(
-    r"^\s*[0-9a-f]+:\s+(v(?!err|erw|mcall|mload|mresume|mxo)\w+|k(mov|or|and|xor|not|unpck|test|shift|add)\w+|andn|bextr"
-    r"|bls\w+|mulx|pdep|pext|rorx|sarx|shlx|shrx|popcnt|lzcnt|crc32\w*|p(shufb|abs|hadd|sign|alignr|max[su][bwd]|min[su][bwd]"
-    r"|mull[d]|blend|insr[bdq]|extr[bdq]|test|movsx|movzx)\w*|(round|blend|insert|dp)[ps][sd]|(addsub|hadd|hsub)p[sd])\b"
+    r"^\s*[0-9a-f]+:\s+"
+    r"(v(?!err|erw|mcall|mload|mresume|mxo)\w+|k(mov|or|and|xor|not|unpck|test|shift|add)\w+"
+    r"|andn|bextr|bls\w+|mulx|pdep|pext|rorx|sarx|shlx|shrx|popcnt|lzcnt|crc32\w*"
+    r"|p(shufb|abs|hadd|sign|alignr|max[su][bwd]|min[su][bwd]|mulld|blend|insr[bdq]|extr[bdq]|test|movsx|movzx)\w*"
+    r"|(round|blend|insert|dp)[ps][sd]|(addsub|hadd|hsub)p[sd])\b"
     r"|%[yz]mm\d|%k[0-7]\b"
 )
 _BASELINE_TOO = re.compile(r"\b(pmaxsw|pmaxub|pminsw|pminub)\b")  # SSE2 has these

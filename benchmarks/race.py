@@ -3,8 +3,9 @@
 Every contestant lives in a process of its own, which is stopped whenever it is not its turn. A round gives each of them
 one turn of at least --seconds of whole epochs, timed inside the process around training only. Before and after each turn
 the machine's FMA peak and the latency of a barrier are measured: turns count where the cores kept at least 95 % of the
-best peak of the run and stayed in one state, on one L3 or on two, and the two states are reported apart. Each turn begins
-with one epoch from the first weights, not timed, after which the loss must be that of a float64 twin, up to rounding.
+best peak of the run, no other process took more than a tenth of a core, and the cores stayed in one state, on one L3 or
+on two; the two states are reported apart. Each turn begins with one epoch from the first weights, not timed, after which
+the loss must be that of a float64 twin, up to rounding.
 
     python benchmarks/race.py --works 3 9 --contestants thalweg jax --json race.json
 """

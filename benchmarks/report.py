@@ -6,6 +6,7 @@ from math import isfinite
 from statistics import median
 from typing import Any
 
+import contestants
 import probe
 from probe import State
 from works import Work
@@ -13,6 +14,8 @@ from works import Work
 # How far the loss after one epoch may lie from the float64 twin's, relative. Roundings alone make 1e-9 to 1e-7; where they
 # switch a unit on or off for one row, 1e-4.
 TOLERANCE = 1e-3
+
+ALONE = 0.1  # of a core: where other processes took more meanwhile, a turn does not count
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ def best_fma(turns: Iterable[Turn]) -> float | None:
 
 
 def counting(turns: list[Turn], limit: float | None) -> dict[str, list[Turn]]:
-    """Return the turns that count, by state: those in one state throughout, with the full speed of the cores."""
+    """Return the turns that count, by state: those in one state throughout, alone on cores of full speed."""
     kept: dict[str, list[Turn]] = {}
     for turn in turns:
-        if turn.state != "mixed" and probe.is_steady(turn.before, turn.after, limit):
+        alone = turn.answer["others"] <= ALONE
+        if turn.state != "mixed" and alone and probe.is_steady(turn.before, turn.after, limit):
             kept.setdefault(turn.state, []).append(turn)
     return kept
 
@@ -76,8 +80,8 @@ def loss_off(turn: Turn, reference: float) -> float:
 
 
 def tabulate(turns: list[Turn], reference: float) -> list[Row]:
-    """Return a row for each contestant of turns of one state, in order of appearance."""
-    names = list(dict.fromkeys(turn.contestant for turn in turns))
+    """Return a row for each contestant of turns of one state."""
+    names = [name for name in contestants.NAMES if any(turn.contestant == name for turn in turns)]
     ours = {turn.round: turn.samples_per_s for turn in turns if turn.contestant == "thalweg"}
     rows = []
     for name in names:
@@ -114,9 +118,9 @@ def print_work(result: Result, limit: float | None) -> None:
     for state, chosen in kept.items():
         _print_state(work, state, tabulate(chosen, reference), limit)
     if dropped:
-        print(f"   {dropped} of {len(turns)} turns do not count: the machine was busy or changed its state")
-    if not kept:
-        print("   none counts; all of them, for orientation:")
+        print(f"   {dropped} of {len(turns)} turns do not count: the machine was busy, slower, or changed its state")
+    if {turn.contestant for turn in turns} - {turn.contestant for chosen in kept.values() for turn in chosen}:
+        print("   some contestants have no turn that counts; all turns, for orientation:")
         _print_state(work, "unsteady", tabulate(turns, reference), limit)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,23 @@ def _matches(work: Work, text: str) -> bool:
     return work.number == int(text) if text.isdecimal() else text.lower() in work.name.lower()
 
 
-def make_data(work: Work) -> tuple[Floats, NDArray[np.float32] | NDArray[np.int64]]:
+def make_data(work: Work) -> tuple[Floats, Floats | Ints]:
     """Draw X, and y: labels, or standardised targets of shape (rows,)."""
     generator = np.random.default_rng(20)
     x = generator.random((work.rows, work.layers[0]), dtype=np.float32)
     teacher = generator.standard_normal((work.layers[0], work.layers[-1]), dtype=np.float32)
     scores = (x - np.float32(0.5)) @ teacher
-    if work.loss == "cross_entropy":
-        return x, scores.argmax(axis=1)
-    return x, (scores[:, 0] / scores[:, 0].std()).astype(np.float32)
+    if work.loss == "mse":
+        return x, (scores[:, 0] / scores[:, 0].std()).astype(np.float32)
+    return x, _with_every_class(scores.argmax(axis=1), work.layers[-1])
+
+
+def _with_every_class(labels: Ints, classes: int) -> Ints:
+    """Give classes that do not occur a row of one that occurs more than once: scikit-learn takes classes from labels."""
+    found, first = np.unique(labels, return_index=True)
+    lost = np.setdiff1d(np.arange(classes), found)
+    labels[np.setdiff1d(np.arange(len(labels)), first)[: len(lost)]] = lost
+    return labels
 
 
 def first_weights(work: Work) -> list[Floats]:

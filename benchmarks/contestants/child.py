@@ -20,6 +20,15 @@ from contestants.base import Contestant
 from works import WORKS, Work, mean_loss
 
 
+def busy_seconds() -> float:
+    """Return seconds for which the cores of this process were busy, or taken by another machine, since the start."""
+    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    user_to_steal = (1, 2, 3, 6, 7, 8)  # without idle and waiting
+    ticks = sum(int(line[i]) for line in lines if line[0] in cores for i in user_to_steal)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def play(contestant: Contestant, work: Work, seconds: float) -> dict[str, Any]:
     """Train one epoch from the first weights, to be compared; then time whole epochs for at least so long."""
     contestant.reset()
@@ -28,15 +37,18 @@ def play(contestant: Contestant, work: Work, seconds: float) -> dict[str, Any]:
     an_epoch = time.perf_counter() - began
     after_one = contestant.weights()
     epochs, elapsed = 0, 0.0
+    others = busy_seconds() - time.process_time()
     began = time.perf_counter()
     while elapsed < seconds:
         more = max(1, ceil((seconds - elapsed) / an_epoch))
         contestant.train(more)
         epochs, elapsed = epochs + more, time.perf_counter() - began
         an_epoch = elapsed / epochs
+    others = busy_seconds() - time.process_time() - others
     return {
         "epochs": epochs,
         "seconds": elapsed,
+        "others": others / elapsed,  # cores' worth that other processes took meanwhile
         "loss_after_one": mean_loss(work, after_one),
         "loss_at_end": mean_loss(work, contestant.weights()),
     }

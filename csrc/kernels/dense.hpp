@@ -157,7 +157,7 @@ void input_gradient_dot(const DenseInputGradient& g) {
     for (Index b = g.rows.begin; b < g.rows.end; ++b)
       static_cast<T*>(g.dx)[b * g.dx_ld + i] = dot_by_chunks(static_cast<const T*>(g.dz) + b * g.dz_ld,
                                                              static_cast<const T*>(g.w) + i * g.w_ld, g.outputs);
-  activate_backward<T>({g.dx, g.dx_ld, g.y, g.y_ld, g.activation, g.rows, g.columns});
+  if (g.y) activate_backward<T>({g.dx, g.dx_ld, g.y, g.y_ld, g.activation, g.rows, g.columns});
 }
 
 template <class T>

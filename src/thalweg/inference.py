@@ -63,7 +63,7 @@ def evaluate(
         loss_sum += runner.losses[0] * runner.weights[0]
         weight_sum += runner.weights[0]
         model.pool.give_back(key, runner)
-    return (loss_sum / weight_sum if weight_sum else 0.0), outputs
+    return float(loss_sum / weight_sum) if weight_sum else 0.0, outputs
 
 
 def check_labels(y: Array, kind: str, rows: Array, classes: int, name: str = "y") -> None:
