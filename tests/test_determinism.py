@@ -9,7 +9,7 @@ import pytest
 
 import thalweg as tw
 
-LAYERS = {"small": (37, [64, 10]), "deep": (20, [96, 40, 33, 7]), "linear": (17, [3])}
+LAYERS = {"small": (37, [64, 10]), "deep": (20, [96, 40, 33, 7]), "linear": (17, [3]), "one": (9, [32, 1])}
 SETTINGS = [
     # net, loss, optimizer, batch
     ("small", "cross_entropy", "Adam", 32),
@@ -18,6 +18,7 @@ SETTINGS = [
     ("deep", "mse", "SGD", 70),
     ("deep", "cross_entropy", "AMSGrad", 9),
     ("linear", "cross_entropy", "SGD", 16),
+    ("one", "mse", "Adam", 64),
 ]
 
 

@@ -25,6 +25,14 @@ def test_step_returns_the_loss_of_before(rng):
     assert trainer.position.step == 1
 
 
+def test_a_model_knows_the_loss_it_was_trained_with(rng):
+    for train in (lambda t, x, y: t.step(x, y), lambda t, x, y: t.fit(x, y)):
+        trainer, (x, y) = make(), batch(rng)
+        train(trainer, x, y)
+        assert trainer.model.predict_proba(x).sum(axis=1) == pytest.approx(1)
+        assert "accuracy" in trainer.model.evaluate(x, y)
+
+
 def test_looking_changes_nothing(rng):
     trainer, (x, y) = make(), batch(rng)
     trainer.step(x, y)

@@ -193,7 +193,7 @@ class Sequential:
 
     def _keep(self, trainer: "Trainer") -> None:
         """Keep the trainer whose training has begun."""
-        self._trainer, self.loss = trainer, trainer.loss
+        self._trainer = trainer
 
     # ---- using ----------------------------------------------------------------------------------------------------
 

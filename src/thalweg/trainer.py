@@ -179,6 +179,7 @@ class Trainer:
         x, y, kind, weight = self._check(x, y, sample_weight)
         job = self.job(len(x), kind, weight is not None, self.fused, in_place=self._in_place(x))
         runner = self.runner(job, self._machine or self.machine())
+        self.model.loss = self.loss
         with DeferredInterrupt() as interrupt:
             runner.program.asked = interrupt.was_noted
             self._run(runner, (x, y, weight))
@@ -297,6 +298,7 @@ class Trainer:
         with self.model.guard.held("fit"):
             if seed is not None:
                 self.seed = seed
+            self.model.loss = self.loss
             if started is not None:
                 started(self)
             return loop.Run(self, data, plan, machine).train()
