@@ -15,14 +15,20 @@ namespace thalweg::THALWEG_ISA {
 
 constexpr Index chain_batch = 16;  // from here on dX is a chain over the units; below, a dot product by chunks
 constexpr Index dot_chunk = 128;
-constexpr Index k_unblocked = 1024;  // up to this K a panel of B (64 x K) stays in L2 whole
-constexpr Index k_block = 512;
+constexpr Index k_unblocked = 800;   // up to this K a panel of B (64 x K) stays in L2 whole, beside rows of A
+constexpr Index k_block = 256;
+
+// K in even parts.
+inline Index k_step(Index K) {
+  const Index parts = K <= k_unblocked ? 1 : (K + k_block - 1) / k_block;
+  return whole_pads((K + parts - 1) / parts);
+}
 
 // C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault and
 // relu belong to the last block.
 template <class T>
 void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
-  const Index step = whole.K <= k_unblocked ? whole.K : k_block;
+  const Index step = k_step(whole.K);
   for (Index j = 0; j < columns; j += panel_columns)
     for (Index k = 0; k < whole.K || k == 0; k += step) {
       Product<T> p = whole;
@@ -39,11 +45,12 @@ void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
     }
 }
 
-// Rows of X that stay in L2 beside a panel of W: 256 KB of them, in whole tiles.
+// Rows of X that stay in L2 beside a panel of W: 512 KB of what is multiplied at a time, in whole tiles. The more rows,
+// the fewer times a wide W comes through the L2.
 template <class T>
 Index forward_rows(Index inputs) {
-  const Index fit = (256 << 10) / (inputs * static_cast<Index>(sizeof(T)) + 1);
-  return fit < 48 ? 48 : fit > 240 ? 240 : fit / 12 * 12;
+  const Index fit = (512 << 10) / (k_step(inputs) * static_cast<Index>(sizeof(T)));
+  return smaller(240, fit / 12 * 12);
 }
 
 template <class T>
@@ -55,9 +62,7 @@ void dense_forward(const DenseForward& f) noexcept {
     T* y = static_cast<T*>(f.y) + b * f.y_ld + f.columns.begin;
     p.c = f.z ? static_cast<T*>(f.z) + (y - static_cast<T*>(f.y)) : y;
     p.c_ld = f.y_ld;
-    p.a = static_cast<const T*>(f.x) + b * f.x_ld;
-    p.a_row = f.x_ld;
-    p.a_k = 1;
+    take_rows(p, static_cast<const T*>(f.x) + b * f.x_ld, f.x_ld);
     p.b = static_cast<const T*>(f.w) + f.columns.begin;
     p.b_ld = f.w_ld;
     p.K = f.inputs;
@@ -104,9 +109,7 @@ void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_i
   Product<T> p{};
   p.c = dxt_ib;
   p.c_ld = gradient_rows;
-  p.a = static_cast<const T*>(g.w) + i * g.w_ld;
-  p.a_row = g.w_ld;
-  p.a_k = 1;
+  take_rows(p, static_cast<const T*>(g.w) + i * g.w_ld, g.w_ld);
   p.b = dzt_ob;
   p.b_ld = gradient_rows;
   p.K = g.outputs;
@@ -166,12 +169,25 @@ void dense_input_gradient(const DenseInputGradient& g) noexcept {
   else input_gradient_chain<T>(g);
 }
 
-// One panel of columns of dW, for the inputs [i, i + inputs) and one chunk of the batch's rows, added to `total`;
-// after the last chunk the rule is applied to it while it is in L1.
+// What a rule is going to read of a parameter, from a row and column on.
 template <class T>
-void weight_gradient_tile(const DenseWeightGradient& g, Product<T> p, Range inputs, Range columns, bool last) {
+Soon<T> soon_of(const Parameter& p, Index row, Index column) {
+  Soon<T> soon;
+  soon.ld = p.ld;
+  soon.block[soon.blocks++] = at<T>(p.w, p.ld, row, column);
+  for (void* slot : p.slots)
+    if (slot) soon.block[soon.blocks++] = at<T>(slot, p.ld, row, column);
+  return soon;
+}
+
+// One panel of columns of dW, for some inputs and one chunk of the batch's rows, added to what is in C; after the last
+// chunk the rule is applied to it while it is in L1.
+template <class T>
+void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, Range inputs, Range columns, bool last) {
+  const bool updates = last && g.rule != Rule::none;
+  if (updates) p.soon = soon_of<T>(g.parameter, inputs.begin, columns.begin);
   multiply(p, inputs.end - inputs.begin, columns.end - columns.begin);
-  if (last) apply(g.rule, g.parameter, p.c, p.c_ld, g.scalars, inputs, columns);
+  if (updates) apply(g.rule, g.parameter, p.c, p.c_ld, g.scalars, inputs, columns);
 }
 
 // dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
@@ -190,19 +206,16 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
     return fused ? static_cast<T*>(g.scratch) + (single ? 0 : row) * panel_columns
                  : static_cast<T*>(g.parameter.g) + i * g.parameter.ld + columns.begin;
   };
-  for (Index i = g.inputs.begin; i < g.inputs.end; i += Tile<T>::rows) {
+  for (Index i = g.inputs.begin; i < g.inputs.end; i += gradient_inputs) {
     p.c = total(i - g.inputs.begin, i);
-    p.a = static_cast<const T*>(g.x) + chunk * g.x_ld + i;
-    p.a_row = 1;
-    p.a_k = g.x_ld;
-    weight_gradient_tile(g, p, {i, smaller(i + Tile<T>::rows, g.inputs.end)}, columns, last);
+    take_columns(p, static_cast<const T*>(g.x) + chunk * g.x_ld + i, g.x_ld);
+    weight_gradient_block(g, p, {i, smaller(i + gradient_inputs, g.inputs.end)}, columns, last);
   }
   if (!g.bias) return;
   const Index bias = g.parameter.bias_row;
   p.c = total(g.inputs.end - g.inputs.begin, bias);
-  p.a = &one;
-  p.a_row = p.a_k = 0;
-  weight_gradient_tile(g, p, {bias, bias + 1}, columns, last);
+  take_columns(p, &one, 0);
+  weight_gradient_block(g, p, {bias, bias + 1}, columns, last);
 }
 
 template <class T>

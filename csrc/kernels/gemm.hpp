@@ -17,6 +17,15 @@ namespace thalweg::THALWEG_ISA {
 // How the chain of an element begins: at zero; with C (the chain goes on); or at zero with C added at the end.
 enum class Start { zero, carry, add };
 
+// Blocks that are wanted right after the product, at the place of C: their lines are fetched meanwhile, a row of a tile
+// at a time, since a burst of fetches would stall the product.
+template <class T>
+struct Soon {
+  const T* block[1 + max_slots];
+  int blocks = 0;
+  Index ld;
+};
+
 template <class T>
 struct Product {
   T* c;
@@ -26,16 +35,39 @@ struct Product {
   const T* b;
   Index b_ld;
   Index K;
+  Index ahead = 0, ahead_step = 0;  // what is fetched meanwhile, from A(i, k) of a tile's first row on, and for each k
+  Soon<T> soon;
   Start start = Start::zero;
   const T* bias = nullptr;  // bias[j] is added last
   T* fault = nullptr;       // fault[i] = 0, or NaN where C(i, 0) is not finite
   bool relu = false;
 };
 
-// acc(i, j) += sum over k of A(i, k) B(k, j), in rising k.
+// A = rows of a matrix. Meanwhile come the rows of the next tile: they lie behind this tile's.
+template <class T>
+inline void take_rows(Product<T>& p, const T* a, Index ld) {
+  p.a = a;
+  p.a_row = ld;
+  p.a_k = 1;
+  p.ahead = Tile<T>::rows * ld;
+  p.ahead_step = Tile<T>::rows;
+}
+
+// A = columns of a matrix. Meanwhile comes the next line of each row: rows lie too far apart for the hardware to foresee.
+template <class T>
+inline void take_columns(Product<T>& p, const T* a, Index ld) {
+  p.a = a;
+  p.a_row = 1;
+  p.a_k = p.ahead_step = ld;
+  p.ahead = 64 / sizeof(T);
+}
+
+// acc(i, j) += sum over k of A(i, k) B(k, j), in rising k; a and b, at k.begin, go on to k.end.
 template <class T, int rows, int vectors>
-inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const T* a, const T* b) {
-  for (Index k = 0; k < p.K; ++k, a += p.a_k, b += p.b_ld) {
+inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const T*& a, const T*& b, Range ks) {
+  const T* ahead = a + p.ahead;
+  for (Index k = ks.begin; k < ks.end; ++k, a += p.a_k, b += p.b_ld, ahead += p.ahead_step) {
+    prefetch(ahead);
     Vec<T> b_k[vectors];
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j) b_k[j] = load(b + j * Vec<T>::lanes);
@@ -45,6 +77,18 @@ inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const 
 #pragma GCC unroll 8
       for (int j = 0; j < vectors; ++j) acc[i][j] = fma(a_ik, b_k[j], acc[i][j]);
     }
+  }
+}
+
+// The whole sum, with the rows of what is wanted soon fetched at even distances.
+template <class T, int rows, int vectors>
+inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, Index j0) {
+  const T *a = p.a + i0 * p.a_row, *b = p.b + j0;
+  if (p.soon.blocks == 0) return accumulate(acc, p, a, b, {0, p.K});
+  for (int i = 0; i < rows; ++i) {
+    for (int s = 0; s < p.soon.blocks; ++s)
+      for (int j = 0; j < vectors; ++j) prefetch(p.soon.block[s] + (i0 + i) * p.soon.ld + j0 + j * Vec<T>::lanes);
+    accumulate(acc, p, a, b, {p.K * i / rows, p.K * (i + 1) / rows});
   }
 }
 
@@ -73,7 +117,7 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j)
       acc[i][j] = p.start == Start::carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
-  accumulate(acc, p, p.a + i0 * p.a_row, p.b + j0);
+  accumulate(acc, p, i0, j0);
   if (p.start == Start::add) {
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i)
