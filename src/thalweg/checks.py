@@ -22,6 +22,11 @@ def is_whole(value: Any) -> bool:
     return not isinstance(value, (bool, np.bool_))
 
 
+def is_pair(value: Any) -> bool:
+    """Whether a value is two real numbers."""
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(is_number(each) for each in value)
+
+
 def check_flag(value: Any, what: str) -> bool:
     """Return a boolean; 0 and 1 are welcome."""
     if not isinstance(value, (int, np.integer, np.bool_)) or value not in (0, 1):
