@@ -137,7 +137,7 @@ def updater(
 
     State that is not given begins as the optimizer says: as zeros, a number, or the weights (None).
     """
-    begins: dict[str, float | None] = getattr(optimizer, "beginnings", dict)()
+    begins = optimizer.beginnings()
     slots = state or tuple(np.array(w) for _ in optimizer.state_names)
     for name, slot in zip(optimizer.state_names, slots if state is None else (), strict=False):
         slot[...] = w if (value := begins.get(name, 0.0)) is None else value
