@@ -89,7 +89,7 @@ def solve(
     ([2.0, 0.0, 0.0], True)
     """
     w = _check_problem(gradient, w0, optimizer)
-    rounds = check_count(max_iterations, "solve: max_iterations", 1)
+    rounds = check_count(max_iterations, "solve: max_iterations")
     assert isinstance(optimizer.prox, Prox)
     slope, z, u, *slots = (np.zeros_like(w) for _ in range(3 + len(optimizer.state_names)))
     notes: dict[str, Any] = {}
@@ -204,7 +204,7 @@ def deep_prior(
     observed, operator, mask, prior = _check_observations(observed, mask_or_operator, prior)
     lam = check_positive(lam, "deep_prior: lam")
     mu = lam / 10 if mu is None else check_positive(mu, "deep_prior: mu")
-    iterations = check_count(iterations, "deep_prior: iterations", 1)
+    iterations = check_count(iterations, "deep_prior: iterations")
     basis = _basis(prior, rank)
     result = np.empty_like(prior)
     for first in range(0, len(prior), _ROWS):
@@ -236,7 +236,7 @@ def _basis(prior: Array, rank: int | None) -> Array:
     columns = prior.shape[1]
     if rank is None:
         return np.eye(columns)
-    count = check_count(rank, "deep_prior: rank", 1)
+    count = check_count(rank, "deep_prior: rank")
     if count > columns:
         raise ValueError(f"deep_prior: rank must be at most the {columns} columns of prior, got {rank}")
     return np.asarray(np.linalg.eigh(prior.T @ prior)[1][:, -count:])

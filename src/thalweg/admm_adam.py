@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from thalweg import prox as proximal
-from thalweg.checks import check_number, check_positive, check_size
+from thalweg.checks import check_count, check_number, check_positive
 from thalweg.optimizers import Adam
 from thalweg.programs import dense_weights, frozen_parameters
 from thalweg.prox import Prox
@@ -116,7 +116,7 @@ class ADMMAdam(Adam):
             right or isinstance(self.prox, Prox), self, "prox", "an operator of tw.prox, or one for each Dense layer"
         )
         check_fields(self, check_positive, "rho")
-        check_fields(self, check_size, "inner_steps")
+        check_fields(self, check_count, "inner_steps")
         check_fields(self, check_number, "over_relaxation", least=1, below=2)
         check_fields(self, check_number, "eps_abs", "eps_rel", least=0)
         require(self.average is None, self, "average", "None, as an average of w is not what prox asks for")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thalweg import _native, arrays, losses, system
 from thalweg.arrays import Array
-from thalweg.checks import is_whole
+from thalweg.checks import check_count
 from thalweg.inference import check_labels
 from thalweg.layers import ACTIVATIONS
 from thalweg.optimizer import Optimizer
@@ -116,13 +116,12 @@ def run_update(
     """Update w and the state in place, once."""
     if tuple(state) != optimizer.state_names:
         raise ValueError(f"{optimizer!r} keeps {optimizer.state_names or 'no state'}, got {tuple(state) or 'none'}")
-    if not is_whole(step) or int(step) < 1:
-        raise ValueError(f"step must be a positive integer, got {step!r}")
+    step = check_count(step, "step")
     for name, array in {"w": w, "g": g, **state}.items():
         _check_in_place(name, array, w, writable=name != "g")
     if w.size == 0:
         return
-    updater(optimizer, w, g, tuple(state.values()), num_threads, isa)(int(step) - 1)
+    updater(optimizer, w, g, tuple(state.values()), num_threads, isa)(step - 1)
 
 
 def updater(

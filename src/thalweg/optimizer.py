@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from thalweg import scheduling
 from thalweg.arrays import Array
-from thalweg.checks import check_flag, check_number, check_positive, is_number, is_pair, is_whole
+from thalweg.checks import check_count, check_flag, check_number, check_positive, is_number, is_pair
 from thalweg.scheduling import Rate
 from thalweg.settings import call, check_fields, plain, require
 
@@ -62,7 +62,7 @@ class Optimizer:
         for name in ("clip_value", "clip_norm"):
             value = getattr(self, name)
             require(value is None or (is_number(value) and 0 < value < np.inf), self, name, "a number > 0 or None")
-        require(is_whole(self.accumulate) and int(self.accumulate) >= 1, self, "accumulate", "a positive integer")
+        check_fields(self, check_count, "accumulate")
         share = self.average is None or (is_number(self.average) and 0 <= self.average < 1)
         require(share, self, "average", "a number from 0 to below 1, or None")
         for setting in fields(self):  # those that several optimizers have

@@ -7,7 +7,7 @@ import numpy as np
 
 from thalweg import stepping
 from thalweg.arrays import Array
-from thalweg.checks import check_count, check_number
+from thalweg.checks import check_count, check_count_or_none, check_number
 from thalweg.lbfgs import dot, lbfgs
 from thalweg.optimizer import Optimizer
 from thalweg.programs import Runner, frozen_parameters, parameter_penalties
@@ -83,9 +83,8 @@ class LBFGS(Optimizer):
         """Raise ValueError for settings that make no sense."""
         super().check()
         require(self.lr != 0, self, "lr", "a finite number > 0 or a schedule")
-        check_fields(self, check_count, "max_iter", "history_size", least=1)
-        if self.max_eval is not None:
-            check_fields(self, check_count, "max_eval", least=1)
+        check_fields(self, check_count, "max_iter", "history_size")
+        check_fields(self, check_count_or_none, "max_eval")
         check_fields(self, check_number, "tolerance_grad", "tolerance_change", least=0)
         for name in ("clip_value", "clip_norm", "average"):
             require(getattr(self, name) is None, self, name, "None: the line search needs the loss's own gradient")
