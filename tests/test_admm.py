@@ -163,7 +163,7 @@ def test_top_k_of_a_trained_point(rng):
         ({"w0": [np.nan]}, "w0 holds NaN"),
         ({"w0": [1.0], "optimizer": tw.ADMMAdam(prox=prox.TopK(3))}, "w0 has 1 entries, of which TopK cannot keep k=3"),
         ({"max_iterations": 0}, "solve: max_iterations must be a positive integer, got 0"),
-        ({"gradient": lambda w: 1.0}, r"gradient returned an array of shape \(\); expected \(2,\) as w0"),
+        ({"gradient": lambda w: 1.0}, r"gradient returned an array of shape \(\); expected the shape of x, \(2,\)"),
         ({"gradient": lambda w: w * np.nan}, "gradient returned NaN or infinity"),
     ],
 )

@@ -125,7 +125,7 @@ def _by_steps(walk: Walk, optimizer: Optimizer, max_steps: int) -> None:
             walk.stop(MAX_STEPS, f"max_steps = {max_steps} steps were made")
             return
         g[...] = _clipped(optimizer, gradient).reshape(-1)
-        update(walk.steps)
+        update(optimizer.scalars(np.array([walk.steps])))
         point[...] = walk.box.project(point)
 
 

@@ -121,7 +121,7 @@ def run_update(
         _check_in_place(name, array, w, writable=name != "g")
     if w.size == 0:
         return
-    updater(optimizer, w, g, tuple(state.values()), num_threads, isa)(step - 1)
+    updater(optimizer, w, g, tuple(state.values()), num_threads, isa)(optimizer.scalars(np.array([step - 1])))
 
 
 def updater(
@@ -131,8 +131,8 @@ def updater(
     state: tuple[Array, ...] | None = None,
     num_threads: int | None = None,
     isa: str | None = None,
-) -> Callable[[int], None]:
-    """Return a function of the step (from 0) that updates w and the state in place with what then is in g.
+) -> Callable[[Array], None]:
+    """Return a function of a step's scalars that updates w and the state in place with what then is in g.
 
     State that is not given begins as the optimizer says: as zeros, a number, or the weights (None).
     """
@@ -143,8 +143,8 @@ def updater(
     job = Job(1, rule=optimizer.rule, backward=True)
     runner = make_runner(Shape(w.dtype.char, 1, ()), job, num_threads, isa, w, g, slots, w.size)
 
-    def update(step: int) -> None:
-        runner.run(scalars=optimizer.scalars(np.array([step])))
+    def update(scalars: Array) -> None:
+        runner.run(scalars=scalars.reshape(1, -1))
 
     return update
 
