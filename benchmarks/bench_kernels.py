@@ -1,22 +1,53 @@
-"""Every kernel of `tw.kernels` on arrays of float32, against plain NumPy in float64 before it is timed.
+"""Every kernel of `tw.kernels` on arrays of float32, against its float64 twin of the tests before it is timed.
 
 A call checks its arguments, plans, and copies weights and results: that is part of the time. Flops are counted by the
-formulas, a division, root or exponential as one.
+formulas, a division, root, exponential or normal distribution as one. A public kernel that no table knows is an error.
 """
 
 import numpy as np
 import pytest
+import reference
 
 import thalweg as tw
+from thalweg import layers
 
 ROWS, UNITS = 256, 1024  # of elementwise kernels and losses
 PARAMETERS = 1_000_000
-ACTIVATIONS = {  # forward, derivative by the output y, flops of each
-    "identity": (lambda x: x, lambda y: np.ones_like(y), 0, 0),
-    "relu": (lambda x: np.maximum(x, 0), lambda y: (y > 0) * 1.0, 1, 1),
-    "tanh": (np.tanh, lambda y: 1 - y * y, 4, 3),
-    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda y: y * (1 - y), 3, 3),
+SHAPES = [(32, 784, 128), (256, 784, 128), (512, 512, 512)]  # rows, inputs, outputs
+
+ACTIVATIONS = {  # flops forward and back
+    "identity": (0, 0), "relu": (1, 1), "leaky_relu": (2, 2), "relu6": (2, 3), "elu": (3, 3), "selu": (4, 4),
+    "softplus": (5, 3), "tanh": (4, 3), "hard_tanh": (2, 3), "sigmoid": (3, 3), "hard_sigmoid": (4, 3), "gelu": (2, 7),
+    "gelu_tanh": (8, 14), "silu": (4, 7), "mish": (6, 12), "hard_swish": (5, 5), "softmax": (4, 4),
+}  # fmt: skip
+LOSSES = {  # by kernel: kind of targets, classes, flops
+    "mse": [("values", UNITS, 4)],
+    "mae": [("values", UNITS, 4)],
+    "huber": [("values", UNITS, 7)],
+    "quantile": [("values", UNITS, 5)],
+    "poisson": [("counts", UNITS, 5)],
+    "softmax_cross_entropy": [("labels", 10, 6), ("labels", UNITS, 6), ("shares", UNITS, 8)],
+    "binary_cross_entropy": [("shares", UNITS, 10)],
+    "hinge": [("yes_no", UNITS, 4)],
+    "squared_hinge": [("yes_no", UNITS, 6)],
 }
+UPDATES = {  # by kernel: optimizer, settings, flops
+    "sgd_update": [("SGD", {}, 4), ("SGD", {"momentum": 0.9}, 6)],
+    "adam_update": [("Adam", {}, 14), ("Adam", {"amsgrad": True}, 15)],
+    "adamw_update": [("AdamW", {"weight_decay": 0.5}, 14)],
+    "adamax_update": [("Adamax", {}, 10)],
+    "nadam_update": [("NAdam", {}, 16)],
+    "radam_update": [("RAdam", {}, 14)],
+    "rmsprop_update": [("RMSprop", {}, 10), ("RMSprop", {"centered": True, "momentum": 0.9}, 16)],
+    "adagrad_update": [("Adagrad", {}, 8)],
+    "adadelta_update": [("Adadelta", {}, 16)],
+    "rprop_update": [("Rprop", {}, 7)],
+    "lion_update": [("Lion", {}, 10)],
+    "schedule_free_adamw_update": [("ScheduleFreeAdamW", {}, 17)],
+}
+
+LAYERS = ("activation_backward", "activation_forward", "dense_backward", "dense_forward")
+OTHERS = [kernel for kernel in tw.kernels.__all__ if kernel not in LAYERS]
 
 pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=3)
 generator = np.random.default_rng(40)
@@ -32,153 +63,131 @@ def close(pairs):
     return all(np.allclose(mine, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max()) for mine, exact in pairs)
 
 
-def softmax(x):
-    """Take the softmax over rows."""
-    shares = np.exp(x - x.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+def cases(table, kernels):
+    """Go through the kernels of a kind and their entries in a table."""
+    return [pytest.param(kernel, *case, id=name_case(kernel, case)) for kernel in kernels for case in table[kernel]]
+
+
+def name_case(kernel, case):
+    """Return "softmax_cross_entropy labels 10" or "sgd_update momentum"."""
+    words = case[1] if isinstance(case[1], dict) else case[:2]
+    return " ".join([kernel, *map(str, words)])
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu"])
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(32, 784, 128), (256, 784, 128), (512, 512, 512)])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
 def bench_dense_forward(benchmark, measure, threads, rows, inputs, outputs, activation):
     """Time one layer's outputs."""
     benchmark.group = f"dense_forward {rows}x{inputs}x{outputs}"
     x, w, b = draw(rows, inputs), draw(inputs, outputs), draw(outputs)
-    exact = ACTIVATIONS[activation][0](x.astype(np.float64) @ w + b)
 
     def call():
         return tw.kernels.dense_forward(x, w, b, activation, num_threads=threads)
 
-    measure(call, correct=close([(call(), exact)]), flops=2 * x.size * outputs)
+    correct = close([(call(), reference.dense_forward(x, w, b, activation))])
+    measure(call, correct=correct, flops=2 * x.size * outputs)
 
 
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(32, 784, 128), (256, 784, 128), (512, 512, 512)])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
 def bench_dense_backward(benchmark, measure, threads, rows, inputs, outputs):
     """Time one layer's three gradients."""
     benchmark.group = f"dense_backward {rows}x{inputs}x{outputs}"
     x, w, y, dy = draw(rows, inputs), draw(inputs, outputs), draw(rows, outputs), draw(rows, outputs)
-    dz = (dy * (y > 0)).astype(np.float64)
 
     def call():
         return tw.kernels.dense_backward(dy, x, w, y, "relu", num_threads=threads)
 
-    correct = close(zip(call(), (dz @ w.T, x.T @ dz, dz.sum(axis=0)), strict=True))
+    correct = close(zip(call(), reference.dense_backward(dy, x, w, y, "relu"), strict=True))
     measure(call, correct=correct, flops=4 * x.size * outputs)
 
 
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, "softmax"])
+@pytest.mark.parametrize("activation", [*layers.ACTIVATIONS, "softmax"])
 def bench_activation_forward(benchmark, measure, threads, activation):
     """Time an activation of its own."""
     benchmark.group = f"activation_forward {ROWS}x{UNITS}"
     x = draw(ROWS, UNITS)
-    formula, _, flops, _ = ACTIVATIONS.get(activation, (softmax, None, 4, None))
 
     def call():
         return tw.kernels.activation_forward(x, activation, num_threads=threads)
 
-    correct = close([(call(), formula(x.astype(np.float64)))])
-    measure(call, correct=correct, flops=flops * x.size, data=2 * x.nbytes)
+    correct = close([(call(), forward(activation)(x.astype(np.float64)))])
+    measure(call, correct=correct, flops=ACTIVATIONS[activation][0] * x.size, data=2 * x.nbytes)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*layers.ACTIVATIONS, "softmax"])
 def bench_activation_backward(benchmark, measure, threads, activation):
     """Time an activation's gradient."""
     benchmark.group = f"activation_backward {ROWS}x{UNITS}"
-    formula, derivative, _, flops = ACTIVATIONS[activation]
-    y, dy = formula(draw(ROWS, UNITS)), draw(ROWS, UNITS)
+    x, dy = draw(ROWS, UNITS), draw(ROWS, UNITS)
+    kept = x if activation in reference.KEEPS_INPUT else forward(activation)(x).astype(np.float32)
 
     def call():
-        return tw.kernels.activation_backward(dy, y, activation, num_threads=threads)
+        return tw.kernels.activation_backward(dy, kept, activation, num_threads=threads)
 
-    correct = close([(call(), dy * derivative(y.astype(np.float64)))])
-    measure(call, correct=correct, flops=flops * y.size, data=3 * y.nbytes)
-
-
-def exact_mse(y, target):
-    """Return loss and gradient."""
-    return np.mean((y - target) ** 2), 2 * (y - target) / y.size
-
-
-def exact_cross_entropy(y, target):
-    """Return loss and gradient, of labels or probabilities."""
-    target = np.eye(y.shape[1])[target] if target.ndim == 1 else target
-    shares = softmax(y)
-    return -np.sum(target * np.log(shares)) / len(y), (shares * target.sum(axis=1, keepdims=True) - target) / len(y)
+    if activation == "softmax":
+        exact = reference.softmax_backward(dy, kept)
+    else:
+        exact = dy * reference.ACTIVATIONS[activation][1](kept.astype(np.float64))
+    flops = ACTIVATIONS[activation][1] * x.size
+    measure(call, correct=close([(call(), exact)]), flops=flops, data=3 * x.nbytes)
 
 
-def exact_binary_cross_entropy(y, target):
-    """Return loss and gradient."""
-    loss = np.maximum(y, 0) - y * target + np.log1p(np.exp(-np.abs(y)))
-    return loss.mean(), (1 / (1 + np.exp(-y)) - target) / y.size
+def forward(activation):
+    """Return the twin of an activation."""
+    return reference.softmax if activation == "softmax" else reference.ACTIVATIONS[activation][0]
+
+
+def draw_targets(kind, classes):
+    """Draw targets of a kind for all rows."""
+    return {
+        "values": lambda: draw(ROWS, classes),
+        "counts": lambda: generator.poisson(2.0, (ROWS, classes)),
+        "yes_no": lambda: generator.integers(0, 2, (ROWS, classes)),
+        "labels": lambda: generator.integers(0, classes, ROWS),
+        "shares": lambda: reference.softmax(draw(ROWS, classes)),
+    }[kind]()
 
 
 @pytest.mark.parametrize(
-    ("kernel", "exact", "targets", "classes", "flops"),
-    [
-        pytest.param("mse", exact_mse, "values", UNITS, 4, id="mse"),
-        pytest.param("softmax_cross_entropy", exact_cross_entropy, "labels", 10, 6, id="labels-10"),
-        pytest.param("softmax_cross_entropy", exact_cross_entropy, "labels", UNITS, 6, id="labels-1024"),
-        pytest.param("softmax_cross_entropy", exact_cross_entropy, "shares", UNITS, 8, id="shares-1024"),
-        pytest.param("binary_cross_entropy", exact_binary_cross_entropy, "shares", UNITS, 10, id="binary"),
-    ],
+    ("kernel", "targets", "classes", "flops"),
+    cases(LOSSES, [kernel for kernel in OTHERS if not kernel.endswith("_update")]),
 )
-def bench_loss(benchmark, measure, threads, kernel, exact, targets, classes, flops):
+def bench_loss(benchmark, measure, threads, kernel, targets, classes, flops):
     """Time a loss with its gradient."""
     benchmark.group = f"losses {ROWS}x{classes}"
-    y = draw(ROWS, classes)
-    target = {
-        "values": lambda: draw(ROWS, classes),
-        "labels": lambda: generator.integers(0, classes, ROWS),
-        "shares": lambda: softmax(draw(ROWS, classes)),
-    }[targets]()
+    y, target = draw(ROWS, classes), draw_targets(targets, classes)
 
     def call():
         return getattr(tw.kernels, kernel)(y, target, num_threads=threads)
 
-    correct = close(zip(call(), exact(y.astype(np.float64), target), strict=True))
+    exact = reference.LOSSES[kernel.removeprefix("softmax_")](y, target)
+    correct = close(zip(call(), exact, strict=True))
     measure(call, correct=correct, flops=flops * y.size, data=2 * y.nbytes + target.nbytes)
 
 
-def exact_sgd(w, g, buffer=None):
-    """Make the first update of SGD with lr 0.01, and momentum 0.9 where there is a buffer."""
-    if buffer is not None:
-        buffer[...] = 0.9 * buffer + g
-    w -= 0.01 * (g if buffer is None else buffer)
-
-
-def exact_adam(w, g, m, v, v_max=None, decay=0.0):
-    """Make the first update of Adam with lr 0.01, or of AMSGrad or AdamW."""
-    m += 0.1 * (g - m)
-    v += 0.001 * (g * g - v)
-    if v_max is not None:
-        np.maximum(v_max, v, out=v_max)
-    root = np.sqrt((v if v_max is None else v_max) / (1 - 0.999)) + 1e-8
-    w *= 1 - 0.01 * decay
-    w -= 0.01 / (1 - 0.9) * m / root
-
-
 @pytest.mark.parametrize(
-    ("kernel", "slots", "settings", "exact", "flops"),
-    [
-        pytest.param("sgd_update", 0, {}, exact_sgd, 4, id="sgd"),
-        pytest.param("sgd_update", 1, {"momentum": 0.9}, exact_sgd, 6, id="momentum"),
-        pytest.param("adam_update", 2, {"step": 1}, exact_adam, 14, id="adam"),
-        pytest.param("adam_update", 3, {"step": 1}, exact_adam, 15, id="amsgrad"),
-        pytest.param(
-            "adamw_update", 2, {"step": 1, "weight_decay": 0.5}, lambda *a: exact_adam(*a, decay=0.5), 14, id="adamw"
-        ),
-    ],
+    ("kernel", "name", "settings", "flops"), cases(UPDATES, [kernel for kernel in OTHERS if kernel.endswith("_update")])
 )
-def bench_update(benchmark, measure, threads, kernel, slots, settings, exact, flops):
+def bench_update(benchmark, measure, threads, kernel, name, settings, flops):
     """Time an optimizer's update of a million parameters, in place."""
     benchmark.group = f"updates of {PARAMETERS:,}"
-    arrays = [draw(PARAMETERS), draw(PARAMETERS), *(np.zeros(PARAMETERS, np.float32) for _ in range(slots))]
-    expected = [array.astype(np.float64) for array in arrays]
+    optimizer = getattr(tw, name)(**settings)
+    w, g = draw(PARAMETERS), draw(PARAMETERS)
+    state = {key: begin(optimizer, key, w) for key in optimizer.state_names}
+    given = {key: value for key, value in settings.items() if key != "amsgrad"}  # that is said by v_max
+    exact_state = {}
+    exact = reference.OPTIMIZERS[name](w.astype(np.float64), g.astype(np.float64), exact_state, 1, **settings)
 
     def call():
-        getattr(tw.kernels, kernel)(*arrays, lr=0.01, num_threads=threads, **settings)
+        getattr(tw.kernels, kernel)(w, g, **state, step=1, num_threads=threads, **given)
 
     call()
-    exact(*expected)
-    correct = close(zip(arrays, expected, strict=True))
-    measure(call, correct=correct, flops=flops * PARAMETERS, data=(3 + 2 * slots) * arrays[0].nbytes)
+    pairs = [(array, exact_state["b" if name == "SGD" else key]) for key, array in state.items()]
+    data = (3 + 2 * len(state)) * w.nbytes
+    measure(call, correct=close([(w, exact), *pairs]), flops=flops * PARAMETERS, data=data)
+
+
+def begin(optimizer, key, w):
+    """Return the state that the first update begins with."""
+    value = optimizer.beginnings().get(key, 0.0)
+    return w.copy() if value is None else np.full_like(w, value)

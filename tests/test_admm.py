@@ -162,8 +162,8 @@ def test_top_k_of_a_trained_point(rng):
         ({"w0": []}, "w0 holds no numbers"),
         ({"w0": [np.nan]}, "w0 holds NaN"),
         ({"w0": [1.0], "optimizer": tw.ADMMAdam(prox=prox.TopK(3))}, "w0 has 1 entries, of which TopK cannot keep k=3"),
-        ({"max_iterations": 0}, "solve: max_iterations must be an integer >= 1, got 0"),
-        ({"gradient": lambda w: 1.0}, r"gradient returned an array of shape \(\); expected \(2,\) as w0"),
+        ({"max_iterations": 0}, "solve: max_iterations must be a positive integer, got 0"),
+        ({"gradient": lambda w: 1.0}, r"gradient returned an array of shape \(\); expected the shape of x, \(2,\)"),
         ({"gradient": lambda w: w * np.nan}, "gradient returned NaN or infinity"),
     ],
 )
@@ -271,10 +271,10 @@ def test_planted_error_d_not_scaled(rng):
         ({"prior": np.full((4, 3), np.nan)}, "prior holds NaN or infinity"),
         ({"observed": np.full((4, 3), np.nan)}, "observed holds NaN or infinity"),
         ({"rank": 4}, "deep_prior: rank must be at most the 3 columns of prior, got 4"),
-        ({"rank": 0}, "deep_prior: rank must be an integer >= 1, got 0"),
+        ({"rank": 0}, "deep_prior: rank must be a positive integer, got 0"),
         ({"lam": 0}, "deep_prior: lam must be a finite number > 0, got 0"),
         ({"mu": -1}, "deep_prior: mu must be a finite number > 0, got -1"),
-        ({"iterations": 0}, "deep_prior: iterations must be an integer >= 1, got 0"),
+        ({"iterations": 0}, "deep_prior: iterations must be a positive integer, got 0"),
     ],
 )
 def test_wrong_observations(change, message):

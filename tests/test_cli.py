@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg import cli, comparison
+from thalweg import cli, comparison, preparation
 
 ENVIRONMENT = {**os.environ, "SKBUILD_EDITABLE_VERBOSE": "0"}  # an editable install may build as it is imported
 QUICK = ["--epochs", "1", "--hidden", "none"]
@@ -122,6 +123,9 @@ def test_options_reach_the_model_and_the_optimizer(capsys, tmp_path):
 def test_default_learning_rates_train(size, optimizer):
     method = comparison.Method.choose(size, optimizer)
     assert type(method.make_optimizer()).__name__.lower() == {"momentum": "sgd"}.get(optimizer, optimizer)
+    half = replace(method, epochs=method.epochs // 2)
+    data = preparation.prepare(preparation.open_source(None, None))
+    assert comparison.train(data, half, [64], seed=0).score >= 0.9
     assert comparison.Method.choose(size, "sgd", loss="mse").lr < comparison.Method.choose(size, "sgd").lr
     assert comparison.Method.choose(size, optimizer, lr=2.0, epochs=9) == comparison.Method(size, optimizer, 2.0, 9)
 
@@ -166,6 +170,20 @@ def test_csv_prediction_needs_no_target_and_bears_gaps_unseen_categories_and_oth
     assert lines[:2] == ["dear", "cheap"] and lines[2] in ("dear", "cheap")
     assert run("predict", model, raw, "--proba") == 0
     assert capsys.readouterr().out.splitlines()[0] == "dear"
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"), [("hinge", "kind"), ("squared_hinge", "kind"), ("mae", "price"), ("huber", "price")]
+)
+def test_other_losses_of_two_classes_and_of_quantities(loss, target, houses, tmp_path, capsys):
+    model = tmp_path / "m.npz"
+    common = ["--data", houses, "--target", target, "--save", model, "--batch-size", 32, "--seed", 1]
+    assert run("train", *common, "--loss", loss) == 0
+    assert float(table_of(capsys.readouterr().out)[1][3]) > 0.85
+    assert run("predict", model, houses) == 0
+    predicted = capsys.readouterr().out.split()
+    assert set(predicted) == {"dear", "cheap"} if target == "kind" else np.isfinite(np.array(predicted, float)).all()
+    check_error(capsys, "predict", model, houses, "--proba", match="probabilities come with cross_entropy")
 
 
 def test_text_that_looks_like_numbers_stays_text_in_prediction(tmp_path, capsys):
@@ -250,7 +268,7 @@ def check_error(capsys, *arguments, match):
         ("train --seed -1", "--seed: expected an integer from 0"),
         ("train --test-fraction 1", "--test-fraction: expected a number from 0 to below 1, got '1'"),
         ("train --optimizer lbfgs", "--optimizer: invalid choice: 'lbfgs'"),
-        ("train --loss hinge", "--loss: invalid choice: 'hinge'"),
+        ("train --loss poisson", "--loss: invalid choice: 'poisson'"),
         ("train --loss binary_cross_entropy", "needs 2 classes, but digit has 10"),
         ("train --target y", "--target names a column of a CSV file, but the data are the digits"),
         ("train --data nowhere.csv", "nowhere.csv: No such file or directory"),

@@ -179,7 +179,7 @@ def test_a_sample_of_the_entries(rng):
         ({"model": 3}, TypeError, "model must be a model"),
         ({"y": np.ones(5)}, ValueError, "y has"),
         ({"loss": "mean"}, ValueError, "mean"),
-        ({"entries": 0}, ValueError, "entries must be an integer >= 1, got 0"),
+        ({"entries": 0}, ValueError, "entries must be a positive integer or None, got 0"),
         ({"tolerance": 0}, ValueError, "tolerance must be a finite number > 0, got 0"),
         ({"X": np.full((6, 4), np.nan)}, tw.NonFiniteLoss, "X is nan"),
     ],

@@ -151,6 +151,7 @@ WRONG = {
     "isa": (lambda m: tw.Trainer(m, "mse", tw.SGD(), isa="sse9"), ValueError, "unknown or unsupported isa 'sse9'; there are:"),
     "describe": (lambda m: trainer_of(m).describe(0), ValueError, "batch_size must be a positive integer, got 0"),
     "units": (lambda m: tw.Dense(0), ValueError, "Dense: units must be a positive integer, got 0"),
+    "many units": (lambda m: tw.Dense(2**31), ValueError, r"Dense: units must be below 2\*\*31, got 2,147,483,648"),
     "units real": (lambda m: tw.Dense(2.5), ValueError, "got 2.5"),
     "activation": (lambda m: tw.Dense(2, "swoosh"), ValueError, "unknown activation 'swoosh'; there are: identity, relu"),
     "initializer": (lambda m: tw.Dense(2, initializer="zeros"), ValueError, "unknown initializer 'zeros'; there are: glorot"),

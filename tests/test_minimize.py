@@ -1,7 +1,5 @@
 """Minimising functions: known minima with every optimizer, steps of the twin, stops, bounds, errors."""
 
-import sys
-import types
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize as scipy_minimize
 
 import thalweg as tw
-from thalweg.optimizer import Optimizer
 
 OPTIMIZERS = [tw.SGD(lr=0.05), tw.SGD(lr=0.02, momentum=0.9, nesterov=True), tw.Adam(lr=0.1), tw.Adam(lr=0.1, amsgrad=True),
               tw.AdamW(lr=0.1, weight_decay=0)]  # fmt: skip
@@ -253,36 +250,30 @@ def test_minimize_scalar_stops():
 # ---- L-BFGS's place -------------------------------------------------------------------------------------------------
 
 
-@dataclass(eq=False, repr=False)
-class LineSearches(Optimizer):
-    """Stands in for an optimizer with line searches."""
-
-    history_size: int = 7
-    rule = ""
-    state_names = ()
-
-
-def test_an_optimizer_with_line_searches_is_called_as_agreed(monkeypatch):
-    def lbfgs(evaluate, x0, *, max_steps, tolerance, history=10, callback=None):
-        assert history == 7 and x0.shape == (3,)
-        x, (f, g) = x0, evaluate(x0)
-        for _ in range(max_steps):
-            evaluate(x - 10 * g)  # a trial that is not accepted
-            x = x - 0.1 * g
-            f, g = evaluate(x)
-            if callback(x):
-                break
-        return types.SimpleNamespace(x=x, f=f, g=g, reason="as far as it went")
-
-    monkeypatch.setitem(sys.modules, "thalweg.lbfgs", types.SimpleNamespace(lbfgs=lbfgs))
-    result = tw.minimize(bowl, [0, 0, 0], None, LineSearches())
-    assert result.success and result.nfev == 2 + 2 * result.nit
+def test_lbfgs_evaluates_each_point_once_and_its_path_is_of_the_accepted_ones():
+    points = []
+    result = tw.minimize(lambda v: points.append(v.tobytes()) or bowl(v), [0, 0, 0], bowl_slope, tw.LBFGS())
+    assert result.success and len(set(points)) == len(points) == result.nfev
     np.testing.assert_allclose(result.x, [2, -1, 0.5], atol=1e-6)
-    few = tw.minimize(bowl, [0, 0, 0], None, LineSearches(), max_steps=3, callback=lambda x: False)
-    assert few.status == 1 and few.path.shape == (4, 3)
-    assert tw.minimize(bowl, [0, 0, 0], None, LineSearches(), max_steps=0).status == 1
+    values = [bowl(point) for point in result.path]
+    assert values == sorted(values, reverse=True)
+    few = tw.minimize(bowl, [0, 0, 0], None, tw.LBFGS(), max_steps=2, callback=lambda x: False)
+    assert few.status == 1 and few.path.shape == (3, 3)
+    assert tw.minimize(bowl, [0, 0, 0], None, tw.LBFGS(), callback=lambda x: True).status == 4
     with pytest.raises(ValueError, match="no bounds"):
-        tw.minimize(bowl, [0, 0, 0], None, LineSearches(), bounds=(0, 1))
+        tw.minimize(bowl, [0, 0, 0], None, tw.LBFGS(), bounds=(0, 1))
+
+
+def test_lbfgs_searches_lines_with_its_rate_and_says_why_it_ends():
+    def valley(v):
+        return (1 - v[0]) ** 2 + 100 * (v[1] - v[0] ** 2) ** 2
+
+    first, half = (tw.minimize(valley, [-1.2, 1.0], None, tw.LBFGS(lr=lr), max_steps=1) for lr in (1.0, 0.5))
+    assert np.abs(first.path[1] - first.path[0]).sum() != np.abs(half.path[1] - half.path[0]).sum()
+    assert first.status == 1 and first.message == "max_steps = 1 steps were made"
+    assert tw.minimize(valley, [-1.2, 1.0], None, tw.LBFGS(), max_steps=0).message == "max_steps = 0 steps were made"
+    stuck = tw.minimize(np.abs, 0.25, np.sign, tw.LBFGS(), tolerance=1e-9)
+    assert stuck.status == 2 and "no lower point" in stuck.message
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
@@ -329,3 +320,8 @@ def test_an_optimizer_with_line_searches_is_called_as_agreed(monkeypatch):
 def test_errors_say_what_was_given(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_an_optimizer_with_constraints_is_refused():
+    with pytest.raises(ValueError, match=r"see tw.admm.solve; got ADMMAdam"):
+        tw.minimize(lambda x: x**2, 1.0, None, tw.ADMMAdam(prox=tw.prox.L1(1.0)))

@@ -172,7 +172,7 @@ def test_nan_is_not_hidden(name, isa):
 
 WRONG = {
     "lr": (lambda: tw.RMSprop(lr=-1e-3), "RMSprop: lr must be a finite number >= 0 or a schedule, got -0.001"),
-    "alpha": (lambda: tw.RMSprop(alpha=1.0), "RMSprop: alpha must be a number in [0, 1), got 1.0"),
+    "alpha": (lambda: tw.RMSprop(alpha=1.0), "RMSprop: alpha must be a number from 0 to below 1, got 1.0"),
     "eps": (lambda: tw.RMSprop(eps=0), "RMSprop: eps must be a finite number > 0, got 0"),
     "momentum": (lambda: tw.RMSprop(momentum=-1), "RMSprop: momentum must be a finite number >= 0, got -1"),
     "accumulator": (
@@ -180,8 +180,9 @@ WRONG = {
         "Adagrad: initial_accumulator_value must be a finite number >= 0, got -1",
     ),
     "lr_decay": (lambda: tw.Adagrad(lr_decay="x"), "Adagrad: lr_decay must be a finite number >= 0, got 'x'"),
-    "rho": (lambda: tw.Adadelta(rho=-0.1), "Adadelta: rho must be a number in [0, 1), got -0.1"),
+    "rho": (lambda: tw.Adadelta(rho=-0.1), "Adadelta: rho must be a number from 0 to below 1, got -0.1"),
     "betas": (lambda: tw.Adamax(betas=0.9), "Adamax: betas must be two numbers in [0, 1), got 0.9"),
+    "flag": (lambda: tw.Adam(amsgrad="no"), "Adam: amsgrad must be True or False, got 'no'"),
     "nadam": (lambda: tw.NAdam(momentum_decay=-1), "NAdam: momentum_decay must be a finite number >= 0, got -1"),
     "radam": (lambda: tw.RAdam(weight_decay=np.inf), "RAdam: weight_decay must be a finite number >= 0, got inf"),
     "etas": (lambda: tw.Rprop(etas=(1.2, 0.5)), "Rprop: etas must be two numbers, the first between 0 and 1"),

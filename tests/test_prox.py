@@ -157,7 +157,7 @@ def test_descriptions_give_the_same_operator(operator):
         (lambda: prox.TopK(1.5), "TopK: k must be a positive integer, or a share between 0 and 1, got 1.5"),
         (lambda: prox.TopK(True), "TopK: k must be a positive integer"),
         (lambda: prox.LowRank(), "LowRank: give rank or lam, one of them, got None and None"),
-        (lambda: prox.LowRank(0), "LowRank: rank must be an integer >= 1, got 0"),
+        (lambda: prox.LowRank(0), "LowRank: rank must be a positive integer, got 0"),
         (lambda: prox.Levels([]), "Levels: levels must be finite numbers, at least one"),
         (lambda: prox.Levels([0, np.inf]), "Levels: levels must be finite numbers"),
         (lambda: prox.L1(1)([np.nan]), "L1: v holds NaN or infinity"),

@@ -1,5 +1,5 @@
 // Activations in place, forward and backward side by side. backward(dy, saved) takes the output y, so that the input
-// need not be kept, or where `of_input` says so (keeps_input in table.hpp) the input z: those have no inverse. Every
+// need not be kept, or where `of_input` says so (keeps_input in names.hpp) the input z: those have no inverse. Every
 // activation passes NaN on, and has its limit at -infinity and infinity: gelu and its kin would meet -infinity * 0, and
 // so bound z where their other factor is zero.
 #pragma once

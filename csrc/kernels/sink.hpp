@@ -1,4 +1,4 @@
-// Where gradients of values go: see Sink in table.hpp.
+// Where gradients of values go: see Sink in arguments.hpp.
 #pragma once
 
 #include "kernels/activation.hpp"

@@ -6,7 +6,7 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// A rule with what comes before and after it: see Parameter in table.hpp.
+// A rule with what comes before and after it: see Parameter in arguments.hpp.
 template <template <class> class RuleOf, class T, bool averaged>
 struct Regulated {
   using R = RuleOf<T>;

@@ -99,21 +99,15 @@ void Builder::value_buffers() {
   sent_.resize(graph_.values());
 }
 
+// A layer norm keeps its rows' statistics wherever it runs, batch norm those of a batch in training alone.
 void Builder::norm_buffers() {
   norm_.resize(layers());
-  if (!spec().backward) {  // a layer norm keeps its rows' statistics wherever it runs
-    for (int l = 0; l < layers(); ++l)
-      if (layer(l).kind == LayerKind::layer_norm)
-        norm_[l] = {add_column("mean" + std::to_string(l + 1), spec().batch), none,
-                    add_column("scale" + std::to_string(l + 1), spec().batch)};
-    return;
-  }
   for (int l = 0; l < layers(); ++l) {
     const std::string number = std::to_string(l + 1);
     const Index rows = spec().batch, units = layer(l).units;
     if (layer(l).kind == LayerKind::layer_norm)
       norm_[l] = {add_column("mean" + number, rows), none, add_column("scale" + number, rows)};
-    if (layer(l).kind == LayerKind::batch_norm)
+    if (layer(l).kind == LayerKind::batch_norm && spec().backward)
       norm_[l] = {add_matrix("mean" + number, 1, units), add_matrix("variance" + number, 1, units),
                   add_matrix("scale" + number, 1, units)};
   }

@@ -55,7 +55,7 @@ struct Spec {
   double smoothing = 0;  // of cross_entropy's labels
   bool weighted = false;
   Rule rule = Rule::none;
-  bool regulated = false;  // see Parameter in kernels/table.hpp
+  bool regulated = false;  // see Parameter in kernels/arguments.hpp
   bool averaged = false;
   bool backward = false;
   bool fused = false;

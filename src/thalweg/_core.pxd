@@ -28,6 +28,7 @@ cdef extern from "kernels/table.hpp" namespace "thalweg" nogil:
         f64
     cdef enum class Activation(int):
         pass
+    cbool keeps_input(Activation)
     cdef enum class Loss(int):
         pass
     cdef enum class Rule(int):

@@ -21,6 +21,7 @@ RULES: dict[str, int]
 TARGETS: dict[str, int]
 MARKS: dict[str, int]
 PADDING: int
+KEEPS_INPUT: frozenset[str]  # activations whose derivative needs the input
 STATUSES: dict[int, str]
 DTYPES: dict[str, int]
 

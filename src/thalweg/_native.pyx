@@ -14,6 +14,7 @@ from libcpp.vector cimport vector
 from thalweg._core cimport *
 
 ACTIVATIONS = {name.decode(): i for i, name in enumerate(activation_list())}
+KEEPS_INPUT = frozenset(name for name, i in ACTIVATIONS.items() if keeps_input(<Activation><int>i))
 LOSSES = {name.decode(): i for i, name in enumerate(loss_list())}
 RULES = {name.decode(): i for i, name in enumerate(rule_list())}
 KINDS = {name.decode(): i for i, name in enumerate(layer_list())}

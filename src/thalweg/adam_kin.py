@@ -6,8 +6,10 @@ from functools import lru_cache
 import numpy as np
 
 from thalweg.arrays import Array
+from thalweg.checks import check_number
 from thalweg.optimizer import Optimizer, one_minus_power
 from thalweg.scheduling import Rate
+from thalweg.settings import check_fields
 
 
 @dataclass(eq=False, repr=False)
@@ -50,22 +52,8 @@ class Adamax(Optimizer):
     eps: float = 1e-8
     weight_decay: float = 0.0
 
-    def check(self) -> None:
-        """Raise ValueError for settings that make no sense."""
-        super().check()
-        self._require_betas()
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay")
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "adamax"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("m", "u")
+    rule = "adamax"
+    state_names = ("m", "u")
 
     def scalars(self, steps: Array) -> Array:
         """Return lr / (1 - beta1^t), decay, 1 - beta1, beta2, eps."""
@@ -122,22 +110,13 @@ class NAdam(Optimizer):
     momentum_decay: float = 4e-3
     decoupled_weight_decay: bool = False
 
+    rule = "nadam"
+    state_names = ("m", "v")
+
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        self._require_betas()
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay", "momentum_decay")
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "nadam"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("m", "v")
+        check_fields(self, check_number, "momentum_decay", least=0)
 
     def scalars(self, steps: Array) -> Array:
         """Return share of g, L2 decay, kept share of w, 1 - beta1, beta2, 1 - beta2, 1/sqrt(1 - beta2^t), eps, of m."""
@@ -197,22 +176,8 @@ class RAdam(Optimizer):
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False
 
-    def check(self) -> None:
-        """Raise ValueError for settings that make no sense."""
-        super().check()
-        self._require_betas()
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay")
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name: a step that is not rectified is Adam's with a denominator of 0 root + 1."""
-        return "adam"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("m", "v")
+    rule = "adam"  # a step that is not rectified is Adam's with a denominator of 0 root + 1
+    state_names = ("m", "v")
 
     def scalars(self, steps: Array) -> Array:
         """Return what Adam's rule takes; the rectification is in the rate."""

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from thalweg.arrays import Array
+from thalweg.checks import check_number
 from thalweg.optimizer import Optimizer
 from thalweg.scheduling import Rate
+from thalweg.settings import check_fields
 
 
 @dataclass(eq=False, repr=False)
@@ -57,9 +59,8 @@ class RMSprop(Optimizer):
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        self._require_shares("alpha")
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay", "momentum")
+        check_fields(self, check_number, "alpha", least=0, below=1)
+        check_fields(self, check_number, "momentum", least=0)
 
     @property
     def rule(self) -> str:
@@ -121,21 +122,13 @@ class Adagrad(Optimizer):
     initial_accumulator_value: float = 0.0
     eps: float = 1e-10
 
+    rule = "adagrad"
+    state_names = ("sum",)
+
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        self._require_numbers("lr_decay", "weight_decay", "initial_accumulator_value")
-        self._require_numbers("eps", above=0)
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "adagrad"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("sum",)
+        check_fields(self, check_number, "lr_decay", "initial_accumulator_value", least=0)
 
     def beginnings(self) -> dict[str, float | None]:
         """Return how slots begin that do not begin as zeros."""
@@ -188,22 +181,13 @@ class Adadelta(Optimizer):
     eps: float = 1e-6
     weight_decay: float = 0.0
 
+    rule = "adadelta"
+    state_names = ("square_avg", "acc_delta")
+
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        self._require_shares("rho")
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay")
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "adadelta"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("square_avg", "acc_delta")
+        check_fields(self, check_number, "rho", least=0, below=1)
 
     def scalars(self, steps: Array) -> Array:
         """Return lr, decay, rho, 1 - rho, eps."""

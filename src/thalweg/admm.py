@@ -11,7 +11,7 @@ from thalweg import oneshot
 from thalweg.admm_adam import ADMMAdam
 from thalweg.arrays import Array, as_real
 from thalweg.checks import check_count, check_positive
-from thalweg.programs import Job, Shape
+from thalweg.gradients import as_gradient
 from thalweg.prox import Prox
 from thalweg.splitting import Splitting
 
@@ -89,19 +89,18 @@ def solve(
     ([2.0, 0.0, 0.0], True)
     """
     w = _check_problem(gradient, w0, optimizer)
-    rounds = check_count(max_iterations, "solve: max_iterations", 1)
+    rounds = check_count(max_iterations, "solve: max_iterations")
     assert isinstance(optimizer.prox, Prox)
-    slope, z, u, *slots = (np.zeros_like(w) for _ in range(3 + len(optimizer.state_names)))
+    slope, z, u = (np.zeros_like(w) for _ in range(3))
     notes: dict[str, Any] = {}
     split = Splitting(optimizer, [optimizer.prox], [w], [z], [u], notes)
-    job = Job(1, rule=optimizer.rule, backward=True)
-    runner = oneshot.make_runner(Shape(w.dtype.char, 1, ()), job, None, None, w, slope, tuple(slots), w.size)
+    update = oneshot.updater(optimizer, w, slope)
     primal, dual = [], []
     for first in range(0, rounds * optimizer.inner_steps, optimizer.inner_steps):
         for scalars in optimizer.scalars(np.arange(first, first + optimizer.inner_steps)):
             slope[...] = _checked_gradient(gradient, w)
             split.pull([slope])
-            runner.run(scalars=scalars[None])
+            update(scalars)
             split.advance()
         primal.append(notes["primal_residual"])
         dual.append(notes["dual_residual"])
@@ -127,9 +126,7 @@ def _check_problem(gradient: Any, w0: npt.ArrayLike, optimizer: Any) -> Array:
 
 
 def _checked_gradient(gradient: Callable[[Array], npt.ArrayLike], w: Array) -> Array:
-    slope = as_real(gradient(w.copy()), "what gradient returned")
-    if slope.shape != w.shape:
-        raise ValueError(f"gradient returned an array of shape {slope.shape}; expected {w.shape} as w0")
+    slope = as_gradient(gradient(w.copy()), w.shape)
     if not np.isfinite(slope).all():
         raise ValueError("gradient returned NaN or infinity: a smaller learning rate may help")
     return slope
@@ -204,7 +201,7 @@ def deep_prior(
     observed, operator, mask, prior = _check_observations(observed, mask_or_operator, prior)
     lam = check_positive(lam, "deep_prior: lam")
     mu = lam / 10 if mu is None else check_positive(mu, "deep_prior: mu")
-    iterations = check_count(iterations, "deep_prior: iterations", 1)
+    iterations = check_count(iterations, "deep_prior: iterations")
     basis = _basis(prior, rank)
     result = np.empty_like(prior)
     for first in range(0, len(prior), _ROWS):
@@ -236,7 +233,7 @@ def _basis(prior: Array, rank: int | None) -> Array:
     columns = prior.shape[1]
     if rank is None:
         return np.eye(columns)
-    count = check_count(rank, "deep_prior: rank", 1)
+    count = check_count(rank, "deep_prior: rank")
     if count > columns:
         raise ValueError(f"deep_prior: rank must be at most the {columns} columns of prior, got {rank}")
     return np.asarray(np.linalg.eigh(prior.T @ prior)[1][:, -count:])

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from thalweg import prox as proximal
-from thalweg.checks import is_number
+from thalweg.checks import check_count, check_number, check_positive
 from thalweg.optimizers import Adam
 from thalweg.programs import dense_weights, frozen_parameters
 from thalweg.prox import Prox
-from thalweg.settings import require
+from thalweg.settings import check_fields, require
 from thalweg.splitting import Splitting
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ class ADMMAdam(Adam):
     eps_abs: float = field(default=1e-4, kw_only=True)
     eps_rel: float = field(default=1e-2, kw_only=True)
 
+    stepwise = True
+    python_state_names = ("z", "u")
+
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
@@ -112,16 +115,10 @@ class ADMMAdam(Adam):
         require(
             right or isinstance(self.prox, Prox), self, "prox", "an operator of tw.prox, or one for each Dense layer"
         )
-        require(is_number(self.rho) and 0 < self.rho < np.inf, self, "rho", "a finite number > 0")
-        whole = hasattr(self.inner_steps, "__index__") and not isinstance(self.inner_steps, bool)
-        require(whole and int(self.inner_steps) >= 1, self, "inner_steps", "a positive integer")
-        alpha = self.over_relaxation
-        require(is_number(alpha) and 1 <= alpha < 2, self, "over_relaxation", "a number from 1 to below 2")
-        for name in ("adapt_rho", "early_stopping"):
-            require(isinstance(getattr(self, name), (bool, np.bool_)), self, name, "True or False")
-        for name in ("eps_abs", "eps_rel"):
-            value = getattr(self, name)
-            require(is_number(value) and 0 <= value < np.inf, self, name, "a finite number >= 0")
+        check_fields(self, check_positive, "rho")
+        check_fields(self, check_count, "inner_steps")
+        check_fields(self, check_number, "over_relaxation", least=1, below=2)
+        check_fields(self, check_number, "eps_abs", "eps_rel", least=0)
         require(self.average is None, self, "average", "None, as an average of w is not what prox asks for")
 
     def check_model(self, model: "Network") -> None:
@@ -147,16 +144,6 @@ class ADMMAdam(Adam):
         if not touched:
             raise ValueError("ADMMAdam: the model has no Dense layer to train that prox is for")
         return touched
-
-    @property
-    def stepwise(self) -> bool:
-        """Whether a step needs Python between its gradient and its update: always."""
-        return True
-
-    @property
-    def python_state_names(self) -> tuple[str, ...]:
-        """Names of the state for each weight that ADMM adds to Adam's."""
-        return ("z", "u")
 
     def config(self) -> dict[str, Any]:
         """Return the settings as plain data."""

@@ -9,7 +9,7 @@ import io
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "INK", "MARKERS", "Axes", "Figure", "Picture", "dress", "legend", "new", "place"]
+__all__ = ["COLOURS", "INK", "MARKERS", "SIZE", "Axes", "Figure", "Picture", "dress", "legend", "new", "place"]
 
 # Each has a contrast of 3.7 and more with white, with #1e1e1e, with #0d1117 and with black (WCAG asks 3 of graphics and
 # of large text). Neighbours differ in hue, and lines in their markers too.

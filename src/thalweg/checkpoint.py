@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import files
 from thalweg.arrays import Array
-from thalweg.checks import check_count, check_number, check_path
+from thalweg.checks import check_count, check_count_or_none, check_number, check_path
 from thalweg.events import Callback, Logs
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Checkpoint(Callback):
     ) -> None:
         self.folder = Path(check_path(folder, "Checkpoint: folder"))
         self.every_seconds = check_number(every_seconds, "Checkpoint: every_seconds", 0)
-        self.every_steps = None if every_steps is None else check_count(every_steps, "Checkpoint: every_steps", 1)
-        self.keep = check_count(keep, "Checkpoint: keep", 1)
+        self.every_steps = check_count_or_none(every_steps, "Checkpoint: every_steps")
+        self.keep = check_count(keep, "Checkpoint: keep")
         self.resume = bool(resume)
 
     def on_train_begin(self, logs: Logs) -> None:

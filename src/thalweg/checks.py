@@ -22,6 +22,11 @@ def is_whole(value: Any) -> bool:
     return not isinstance(value, (bool, np.bool_))
 
 
+def is_pair(value: Any) -> bool:
+    """Whether a value is two real numbers."""
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(is_number(each) for each in value)
+
+
 def check_flag(value: Any, what: str) -> bool:
     """Return a boolean; 0 and 1 are welcome."""
     if not isinstance(value, (int, np.integer, np.bool_)) or value not in (0, 1):
@@ -37,13 +42,6 @@ def check_path(value: Any, what: str) -> str:
     return path
 
 
-def check_size(value: Any, what: str) -> int:
-    """Return a positive integer."""
-    if not is_whole(value) or not 1 <= int(value) < 2**31:
-        raise ValueError(f"{what} must be a positive integer, got {value!r}")
-    return int(value)
-
-
 def check_positive(value: Any, what: str) -> float:
     """Return a finite number above 0."""
     if not is_number(value) or not 0 < value < float("inf"):
@@ -51,23 +49,37 @@ def check_positive(value: Any, what: str) -> float:
     return float(value)
 
 
-def check_count(value: Any, name: str, least: int) -> int:
-    """Return an integer, or raise in the user's words: `name` is "EarlyStopping: patience"."""
+def check_count(value: Any, what: str, least: int = 1, other: str = "") -> int:
+    """Return an integer of at least `least`; `other` is what else would have done: " or None"."""
     if not is_whole(value) or int(value) < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        expected = "a positive integer" if least == 1 else f"an integer >= {least}"
+        raise ValueError(f"{what} must be {expected}{other}, got {value!r}")
     return int(value)
 
 
-def check_number(value: Any, name: str, least: float = -math.inf, below: float = math.inf) -> float:
-    """Return a finite number in [least, below), or raise in the user's words."""
+def check_count_or_none(value: Any, what: str) -> int | None:
+    """Return a positive integer, or None."""
+    return None if value is None else check_count(value, what, other=" or None")
+
+
+def check_size(value: Any, what: str) -> int:
+    """Return a positive integer that the core can index with."""
+    size = check_count(value, what)
+    if size >= 2**31:
+        raise ValueError(f"{what} must be below 2**31, got {size:,}")
+    return size
+
+
+def check_number(value: Any, what: str, least: float = -math.inf, below: float = math.inf) -> float:
+    """Return a finite number in [least, below)."""
     if not is_number(value) or not math.isfinite(value) or not least <= value < below:
         bounds = f"a finite number >= {least:g}" if below == math.inf else f"a number from {least:g} to below {below:g}"
-        raise ValueError(f"{name} must be {'a finite number' if least == -math.inf else bounds}, got {value!r}")
+        raise ValueError(f"{what} must be {'a finite number' if least == -math.inf else bounds}, got {value!r}")
     return float(value)
 
 
-def check_share(value: Any, name: str) -> float:
+def check_share(value: Any, what: str) -> float:
     """Return a number in [0, 1]."""
     if not is_number(value) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+        raise ValueError(f"{what} must be a number from 0 to 1, got {value!r}")
     return float(value)

@@ -5,18 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from thalweg.adam_kin import Adamax, NAdam, RAdam
+from thalweg.adaptive import Adadelta, Adagrad, RMSprop
 from thalweg.errors import NonFiniteLoss
 from thalweg.layers import Dense
 from thalweg.model import Sequential
 from thalweg.optimizer import Optimizer
 from thalweg.optimizers import SGD, Adam, AdamW
 from thalweg.preparation import Prepared
+from thalweg.signs import Lion
 
 BATCH_SIZES: tuple[int | str, ...] = ("full", 1, 32)
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+_KINDS: dict[str, type[Optimizer]] = {
+    "sgd": SGD, "adam": Adam, "adamw": AdamW, "adamax": Adamax, "nadam": NAdam, "radam": RAdam,
+    "rmsprop": RMSprop, "adagrad": Adagrad, "adadelta": Adadelta, "lion": Lion,
+}  # fmt: skip
+OPTIMIZERS = ("momentum", *_KINDS)
 
-# For batch sizes of 1, of more, and "full".
-_RATES = {"sgd": (0.02, 0.1, 0.5), "momentum": (0.002, 0.02, 0.2), "adam": (0.0003, 0.001, 0.01)}
+# For batch sizes of 1, of more, and "full"; those of Adam where there are no others.
+_ADAM = (0.0003, 0.001, 0.01)
+_RATES = {
+    "sgd": (0.02, 0.1, 0.5), "momentum": (0.002, 0.02, 0.2), "adamax": (0.001, 0.002, 0.02), "adagrad": (0.01, 0.02, 0.05),
+    "adadelta": (0.3, 1.0, 3.0), "lion": (0.00005, 0.0003, 0.002),
+}  # fmt: skip
 _EPOCHS = (20, 40, 300)
 _MSE_SHARE = 0.2  # of these rates, where a step is proportional to the gradient: squared errors have larger ones
 
@@ -42,7 +53,7 @@ class Method:
         """Fill in what was not asked for with what suits the batch size and the loss."""
         size = {1: 0, "full": 2}.get(batch_size, 1)
         name = optimizer or ("momentum" if batch_size == "full" else "sgd")
-        rate = _RATES["adam" if name == "adamw" else name][size]
+        rate = _RATES.get(name, _ADAM)[size]
         share = _MSE_SHARE if loss == "mse" and name in ("sgd", "momentum") else 1.0
         return cls(batch_size, name, rate * share if lr is None else lr, epochs or _EPOCHS[size])
 
@@ -55,8 +66,7 @@ class Method:
         """Return a new optimizer."""
         if self.optimizer == "momentum":
             return SGD(lr=self.lr, momentum=0.9)
-        kinds: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
-        return kinds[self.optimizer](lr=self.lr)
+        return _KINDS[self.optimizer](lr=self.lr)
 
     def __str__(self) -> str:
         """Name the method with its settings."""

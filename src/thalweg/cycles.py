@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 from thalweg.arrays import Array
-from thalweg.checks import is_number
+from thalweg.checks import check_number, is_number
 from thalweg.scheduling import Schedule, check_lengths, check_rates
-from thalweg.settings import require
+from thalweg.settings import check_fields, require
 
 
 def _half_wave(passed: Array) -> Array:
@@ -99,7 +99,7 @@ class CosineRestarts(Schedule):
         """Raise ValueError for settings that make no sense."""
         check_rates(self, "lr", "end_lr", "m_mul")
         check_lengths(self, "first_decay_steps")
-        require(is_number(self.t_mul) and 1 <= self.t_mul < np.inf, self, "t_mul", "a finite number >= 1")
+        check_fields(self, check_number, "t_mul", least=1)
 
     def rates(self, t: Array) -> Array:
         """Return the rates of steps t."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.checks import is_whole
+from thalweg.checks import check_count_or_none
 
 if TYPE_CHECKING:
     from thalweg.model import Sequential
@@ -100,9 +100,5 @@ def check_callbacks(given: Callback | Iterable[Callback] | None) -> list[Callbac
         if not isinstance(callback, Callback):
             hint = ": make one of the class, with ()" if isinstance(callback, type) else ""
             raise TypeError(f"callbacks must be objects of tw.Callback, got {callback!r}{hint}")
-        every = callback.every_steps
-        if every is not None and (not is_whole(every) or int(every) < 1):
-            raise ValueError(
-                f"{type(callback).__name__}: every_steps must be a positive integer or None, got {every!r}"
-            )
+        check_count_or_none(callback.every_steps, f"{type(callback).__name__}: every_steps")
     return callbacks

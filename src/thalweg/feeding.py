@@ -14,7 +14,7 @@ import numpy as np
 
 from thalweg import _native, arrays, frames
 from thalweg.arrays import Array, check_weight
-from thalweg.checks import is_whole
+from thalweg.checks import check_count_or_none
 from thalweg.custom import CustomLoss
 from thalweg.weighting import ClassWeight, weigh
 
@@ -140,13 +140,6 @@ def check_norms(model: "Sequential", batch: int) -> None:
         )
 
 
-def check_steps(steps: int | None) -> int | None:
-    """Check steps_per_epoch."""
-    if steps is not None and (not is_whole(steps) or int(steps) < 1):
-        raise ValueError(f"steps_per_epoch must be a positive integer or None, got {steps!r}")
-    return None if steps is None else int(steps)
-
-
 class Rows:
     """Rows of arrays, an epoch being all of them, shuffled or as they lie; the last batch may be smaller.
 
@@ -207,7 +200,12 @@ class Batches:
     shuffle = False
 
     def __init__(self, model: "Sequential", loss: "Loss", given: Any, steps: int | None, epochs: int) -> None:
-        self.model, self.loss, self.given, self.limit = model, loss, given, check_steps(steps)
+        self.model, self.loss, self.given, self.limit = (
+            model,
+            loss,
+            given,
+            check_count_or_none(steps, "steps_per_epoch"),
+        )
         self.steps = steps or operator.length_hint(given) or None
         self.once = hasattr(given, "__next__")
         if self.once and steps is None and epochs > 1:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from thalweg import losses
 from thalweg.arrays import Array
-from thalweg.checks import check_count, check_positive
+from thalweg.checks import check_count, check_count_or_none, check_positive
 from thalweg.custom import CustomLoss, LossFunction
 from thalweg.errors import NonFiniteLoss
 from thalweg.gradients import step_sizes
@@ -166,7 +166,7 @@ def check_gradients(
     if not isinstance(model, Sequential):
         raise TypeError(f"model must be a model such as tw.Sequential([tw.Dense(10)], 784), got {model!r}")
     tolerance = check_positive(tolerance, "tolerance")
-    most = None if entries is None else check_count(entries, "entries", 1)
+    most = check_count_or_none(entries, "entries")
     rng = np.random.default_rng(check_count(seed, "seed", 0))
     probe = _Probe(double(model), X, y, loss, sample_weight)
     every = np.concatenate([np.abs(gradient).ravel() for gradient in probe.gradients] or [np.zeros(1)])

@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from thalweg.arrays import Array
 from thalweg.curves import FEW
@@ -119,7 +118,7 @@ def _bounds(bounds: Any, dimensions: int) -> Array:
     return np.array([low, high])
 
 
-def levels(ground: npt.NDArray[Any], count: int = 13) -> Array:
+def levels(ground: Array, count: int = 13) -> Array:
     """Return heights for contours: more of them where it is low, so that a narrow valley is seen beside steep walls."""
     finite = ground[np.isfinite(ground)]
     shares = (np.arange(1, count) / count) ** 1.5

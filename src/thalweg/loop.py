@@ -14,7 +14,7 @@ import numpy as np
 from thalweg import _native, feeding, stepping, system
 from thalweg.arrays import Array
 from thalweg.callbacks import Callback, History, Logs
-from thalweg.checks import check_flag, check_number, is_whole
+from thalweg.checks import check_count, check_flag, check_number
 from thalweg.events import check_callbacks
 from thalweg.guard import DeferredInterrupt
 from thalweg.loss import Loss
@@ -122,14 +122,13 @@ def check_batch_size(batch_size: int | str | None, rows: int, steps: int | None,
         batch_size = "full" if optimizer.full_batch else DEFAULT_BATCH
     if isinstance(batch_size, str) and batch_size == "full":
         return rows
-    if not is_whole(batch_size) or int(batch_size) < 1:
-        raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")
-    if optimizer.full_batch and int(batch_size) < rows:
+    size = check_count(batch_size, "batch_size", other=" or 'full'")
+    if optimizer.full_batch and size < rows:
         raise ValueError(
             f"{type(optimizer).__name__} needs all {rows} rows in every step: batch_size must be 'full', "
             f"got {batch_size!r}"
         )
-    return min(int(batch_size), rows)
+    return min(size, rows)
 
 
 def check_settings(
@@ -140,11 +139,9 @@ def check_settings(
     metrics: Metrics | None,
 ) -> Settings:
     """Check all other arguments of a call of fit."""
-    if not is_whole(epochs) or int(epochs) < 0:
-        raise ValueError(f"epochs must be an integer >= 0, got {epochs!r}")
-    checked = check_callbacks(callbacks)
+    more, checked = check_count(epochs, "epochs", 0), check_callbacks(callbacks)
     choose(metrics, loss)  # raises before anything has changed
-    return Settings(int(epochs), is_shown(verbose), checked, metrics)
+    return Settings(more, is_shown(verbose), checked, metrics)
 
 
 class Run:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thalweg.arrays import Array, as_real
-from thalweg.checks import is_number
+from thalweg.checks import check_number
 from thalweg.loss import Loss, Numbers, check_numbers, is_positive
 from thalweg.metrics import accuracy, binary_accuracy, mae, r2
 
@@ -165,10 +165,8 @@ class CrossEntropy(Loss):
 
     def __post_init__(self) -> None:
         """Check what was given."""
-        given = self.label_smoothing
-        if not is_number(given) or not 0 <= given < 1:
-            raise ValueError(f"CrossEntropy: label_smoothing must be a number from 0 to below 1, got {given!r}")
-        object.__setattr__(self, "label_smoothing", float(given))
+        smoothing = check_number(self.label_smoothing, "CrossEntropy: label_smoothing", 0, 1)
+        object.__setattr__(self, "label_smoothing", smoothing)
 
     @property
     def smoothing(self) -> float:

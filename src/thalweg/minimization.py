@@ -1,6 +1,5 @@
 """Minimising functions of the user's own, with the optimizers of training."""
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,10 @@ from thalweg.arrays import Array
 from thalweg.checks import check_count, check_number, check_positive, is_number
 from thalweg.descent import CONVERGED, MAX_STEPS, NO_PROGRESS, Box, Callback, Objective, Result, Walk
 from thalweg.gradients import Function
+from thalweg.lbfgs import lbfgs
 from thalweg.optimizer import Optimizer
 from thalweg.optimizers import SGD
+from thalweg.quasi_newton import LBFGS
 
 
 def minimize(
@@ -42,7 +43,8 @@ def minimize(
         a `thalweg.graph.Variable`, whose way back gives the gradient; where f cannot take one (it uses NumPy's
         functions, say), gradients are central differences: see `Result.derivative` and `numerical_gradient`.
     optimizer : Optimizer, default SGD(lr=1e-2)
-        Any of thalweg's, with its clipping; a new state for every call.
+        Any of thalweg's but `ADMMAdam` (see `thalweg.admm.solve`), with its clipping; a new state for every call. Of
+        `LBFGS` lr and history_size count: max_steps are its iterations.
     max_steps : int, default 1000
     tolerance : float, default 1e-6
         Ends where no entry of the gradient is larger (entries that push against a bound do not count), or where f has
@@ -83,7 +85,7 @@ def minimize(
     max_steps = check_count(max_steps, "minimize: max_steps", 0)
     tolerance = check_number(tolerance, "minimize: tolerance", 0)
     walk = Walk(Objective(f, gradient, x0, bounds), tolerance, callback)
-    if hasattr(optimizer, "history_size"):
+    if isinstance(optimizer, LBFGS):
         _by_line_searches(walk, optimizer, max_steps, bounds)
     else:
         _by_steps(walk, optimizer, max_steps)
@@ -100,6 +102,8 @@ def _checked(optimizer: Any) -> Optimizer:
     for name, off in (("accumulate", 1), ("average", None)):
         if getattr(optimizer, name) != off:
             raise ValueError(f"minimize: {name} is for training on batches, got {optimizer!r}")
+    if optimizer.python_state_names:
+        raise ValueError(f"minimize takes no optimizer with constraints: see tw.admm.solve; got {optimizer!r}")
     return optimizer
 
 
@@ -121,7 +125,7 @@ def _by_steps(walk: Walk, optimizer: Optimizer, max_steps: int) -> None:
             walk.stop(MAX_STEPS, f"max_steps = {max_steps} steps were made")
             return
         g[...] = _clipped(optimizer, gradient).reshape(-1)
-        update(walk.steps)
+        update(optimizer.scalars(np.array([walk.steps])))
         point[...] = walk.box.project(point)
 
 
@@ -135,7 +139,7 @@ def _clipped(optimizer: Optimizer, gradient: Array) -> Array:
     return gradient
 
 
-def _by_line_searches(walk: Walk, optimizer: Any, max_steps: int, bounds: Any) -> None:
+def _by_line_searches(walk: Walk, optimizer: LBFGS, max_steps: int, bounds: Any) -> None:
     """Leave it to L-BFGS, which evaluates several points a step; the path is of those that it accepts."""
     if bounds is not None:
         raise ValueError("minimize: L-BFGS takes no bounds; use an optimizer that steps, such as tw.Adam")
@@ -157,14 +161,14 @@ def _by_line_searches(walk: Walk, optimizer: Any, max_steps: int, bounds: Any) -
     start = objective.x0.reshape(-1)
     evaluate(start)
     if walk.visit(objective.x0, *latest[start.tobytes()]) and max_steps:
-        ended = import_module("thalweg.lbfgs").lbfgs(
+        lbfgs(
             evaluate, start, max_steps=max_steps, tolerance=walk.tolerance, history=optimizer.history_size,
-            callback=accept,
+            rate=float(optimizer.rates(0)[0]), callback=accept,
         )  # fmt: skip
-        if walk.status is None:
-            walk.stop(MAX_STEPS if walk.steps >= max_steps else NO_PROGRESS, str(ended.reason))
+    if walk.status is None and walk.steps >= max_steps:
+        walk.stop(MAX_STEPS, f"max_steps = {max_steps} steps were made")
     elif walk.status is None:
-        walk.stop(MAX_STEPS, "max_steps = 0 steps were made")
+        walk.stop(NO_PROGRESS, "no progress: no lower point was found along the line")
 
 
 def minimize_scalar(

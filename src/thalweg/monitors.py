@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from thalweg.arrays import Array
-from thalweg.checks import check_count, check_number, check_path
+from thalweg.checks import check_count, check_count_or_none, check_number, check_path
 from thalweg.events import Callback, Logs, State
 
 # Last words of names, of which more or less is better: "val_accuracy", "top_5_accuracy", "roc_auc".
@@ -203,7 +203,7 @@ class ModelCheckpoint(Monitor):
         super().__init__(monitor, mode if save_best_only or mode != "auto" else "min", 0.0)
         self.path = check_path(path, "ModelCheckpoint: path")
         self.save_best_only = bool(save_best_only)
-        self.every_steps = None if every_steps is None else check_count(every_steps, "ModelCheckpoint: every_steps", 1)
+        self.every_steps = check_count_or_none(every_steps, "ModelCheckpoint: every_steps")
 
     def on_train_begin(self, logs: Logs) -> None:
         """Forget the last ``fit``."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from thalweg import _native, arrays, losses, system
 from thalweg.arrays import Array
-from thalweg.checks import is_whole
+from thalweg.checks import check_count
 from thalweg.inference import check_labels
 from thalweg.layers import ACTIVATIONS
 from thalweg.optimizer import Optimizer
@@ -116,13 +116,12 @@ def run_update(
     """Update w and the state in place, once."""
     if tuple(state) != optimizer.state_names:
         raise ValueError(f"{optimizer!r} keeps {optimizer.state_names or 'no state'}, got {tuple(state) or 'none'}")
-    if not is_whole(step) or int(step) < 1:
-        raise ValueError(f"step must be a positive integer, got {step!r}")
+    step = check_count(step, "step")
     for name, array in {"w": w, "g": g, **state}.items():
         _check_in_place(name, array, w, writable=name != "g")
     if w.size == 0:
         return
-    updater(optimizer, w, g, tuple(state.values()), num_threads, isa)(int(step) - 1)
+    updater(optimizer, w, g, tuple(state.values()), num_threads, isa)(optimizer.scalars(np.array([step - 1])))
 
 
 def updater(
@@ -132,20 +131,20 @@ def updater(
     state: tuple[Array, ...] | None = None,
     num_threads: int | None = None,
     isa: str | None = None,
-) -> Callable[[int], None]:
-    """Return a function of the step (from 0) that updates w and the state in place with what then is in g.
+) -> Callable[[Array], None]:
+    """Return a function of a step's scalars that updates w and the state in place with what then is in g.
 
     State that is not given begins as the optimizer says: as zeros, a number, or the weights (None).
     """
-    begins: dict[str, float | None] = getattr(optimizer, "beginnings", dict)()
+    begins = optimizer.beginnings()
     slots = state or tuple(np.array(w) for _ in optimizer.state_names)
     for name, slot in zip(optimizer.state_names, slots if state is None else (), strict=False):
         slot[...] = w if (value := begins.get(name, 0.0)) is None else value
     job = Job(1, rule=optimizer.rule, backward=True)
     runner = make_runner(Shape(w.dtype.char, 1, ()), job, num_threads, isa, w, g, slots, w.size)
 
-    def update(step: int) -> None:
-        runner.run(scalars=optimizer.scalars(np.array([step])))
+    def update(scalars: Array) -> None:
+        runner.run(scalars=scalars.reshape(1, -1))
 
     return update
 

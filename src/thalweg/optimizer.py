@@ -1,18 +1,18 @@
 """What all optimizers share: see `thalweg.optimizers`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from thalweg import scheduling
 from thalweg.arrays import Array
-from thalweg.checks import is_number, is_whole
-from thalweg.programs import LayerSpec
+from thalweg.checks import check_count, check_flag, check_number, check_positive, is_number, is_pair
 from thalweg.scheduling import Rate
-from thalweg.settings import call, plain, require
+from thalweg.settings import call, check_fields, plain, require
 
 AVERAGE = "average"  # the slot of moving averages of the weights
 WEIGHTS = None  # how state begins that begins as the weights
@@ -47,6 +47,9 @@ class Optimizer:
     accumulate: int = field(default=1, kw_only=True)
     average: float | None = field(default=None, kw_only=True)
 
+    full_batch: ClassVar[bool] = False  # whether every step needs all rows
+    python_state_names: ClassVar[tuple[str, ...]] = ()  # state for each weight that the rule knows nothing of
+
     def __post_init__(self) -> None:
         """Check what was given."""
         self.check()
@@ -59,22 +62,27 @@ class Optimizer:
         for name in ("clip_value", "clip_norm"):
             value = getattr(self, name)
             require(value is None or (is_number(value) and 0 < value < np.inf), self, name, "a number > 0 or None")
-        require(is_whole(self.accumulate) and int(self.accumulate) >= 1, self, "accumulate", "a positive integer")
+        check_fields(self, check_count, "accumulate")
         share = self.average is None or (is_number(self.average) and 0 <= self.average < 1)
         require(share, self, "average", "a number from 0 to below 1, or None")
+        for setting in fields(self):  # those that several optimizers have
+            if setting.name in _CHECKS:
+                check_fields(self, _CHECKS[setting.name], setting.name)
+            elif isinstance(setting.default, bool):
+                check_fields(self, check_flag, setting.name)
 
-    def check_layers(self, layers: Sequence[LayerSpec]) -> None:
-        """Raise ValueError for layers that it cannot train."""
+    def check_model(self, model: "Network") -> None:
+        """Raise ValueError for a model that it cannot train."""
 
     @property
     def rule(self) -> str:
-        """The core's rule, by name."""
+        """The core's rule, by name; of most optimizers a constant."""
         raise NotImplementedError
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        raise NotImplementedError
+        """Names of the state that the rule keeps for each weight; of most optimizers a constant."""
+        return ()
 
     @property
     def slot_names(self) -> tuple[str, ...]:
@@ -90,14 +98,6 @@ class Optimizer:
     def beginnings(self) -> dict[str, float | None]:
         """Return how slots begin that do not begin as zeros: a number, or WEIGHTS."""
         return {AVERAGE: WEIGHTS}
-
-    @property
-    def python_state_names(self) -> tuple[str, ...]:
-        """Names of state for each weight that the rule knows nothing of: `before_update` and `after_update` do."""
-        return ()
-
-    def check_model(self, model: "Network") -> None:
-        """Raise ValueError for settings that make no sense for a model."""
 
     def before_update(self, training: "Training") -> None:
         """Change the gradients of a step before they are clipped and the rule takes them; where `stepwise`."""
@@ -130,11 +130,6 @@ class Optimizer:
     def regulates(self) -> bool:
         """Whether more than the rule happens to a gradient."""
         return self.clip_value is not None or self.clip_norm is not None or self.average is not None
-
-    @property
-    def full_batch(self) -> bool:
-        """Whether every step needs all rows."""
-        return False
 
     @property
     def stepwise(self) -> bool:
@@ -188,28 +183,17 @@ class Optimizer:
             rows[:, i] = column
         return rows
 
-    def _require_numbers(self, *names: str, above: float = -np.inf) -> None:
-        """Demand finite numbers >= 0, or above a bound."""
-        expected = "a finite number >= 0" if above == -np.inf else f"a finite number > {above:g}"
-        for name in names:
-            value = getattr(self, name)
-            right = is_number(value) and max(0.0, above) <= value < np.inf and value != above
-            require(right, self, name, expected)
 
-    def _require_shares(self, *names: str) -> None:
-        """Demand numbers in [0, 1)."""
-        for name in names:
-            value = getattr(self, name)
-            require(is_number(value) and 0 <= value < 1, self, name, "a number in [0, 1)")
+def _check_betas(value: Any, what: str) -> None:
+    if not is_pair(value) or not all(0 <= beta < 1 for beta in value):
+        raise ValueError(f"{what} must be two numbers in [0, 1), got {value!r}")
 
-    def _require_pair(self, name: str, low: float, high: float, expected: str) -> None:
-        """Demand two numbers in [low, high)."""
-        pair = getattr(self, name)
-        right = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(is_number(each) for each in pair)
-        require(right and all(low <= each < high for each in pair), self, name, expected)
 
-    def _require_betas(self) -> None:
-        self._require_pair("betas", 0, 1, "two numbers in [0, 1)")
+_CHECKS: dict[str, Callable[..., Any]] = {
+    "betas": _check_betas,
+    "eps": check_positive,
+    "weight_decay": partial(check_number, least=0),
+}
 
 
 def one_minus_power(beta: float, t: Array) -> Array:

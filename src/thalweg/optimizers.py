@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from thalweg.arrays import Array
-from thalweg.checks import is_number
+from thalweg.checks import check_number
 from thalweg.optimizer import Optimizer, one_minus_power
-from thalweg.settings import require
+from thalweg.settings import check_fields
 
 
 @dataclass(eq=False, repr=False)
@@ -52,8 +52,8 @@ class SGD(Optimizer):
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        self._require_numbers("momentum", "weight_decay")
-        require(is_number(self.dampening) and np.isfinite(self.dampening), self, "dampening", "a finite number")
+        check_fields(self, check_number, "momentum", least=0)
+        check_fields(self, check_number, "dampening")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("SGD: nesterov needs momentum > 0 and dampening = 0")
 
@@ -118,13 +118,6 @@ class Adam(Optimizer):
     amsgrad: bool = False
 
     _decoupled: ClassVar[bool] = False
-
-    def check(self) -> None:
-        """Raise ValueError for settings that make no sense."""
-        super().check()
-        self._require_betas()
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay")
 
     @property
     def rule(self) -> str:

@@ -122,5 +122,5 @@ def target_of(model: Sequential) -> Target:
     if stored is not None:
         return Target(**stored)
     loss, outputs = model.loss.name if model.loss else "", model.shape.outputs
-    classes = max(outputs, 2) if loss == "cross_entropy" or (loss == "binary_cross_entropy" and outputs == 1) else 0
+    classes = max(outputs, 2) if loss == "cross_entropy" or (loss in targets.YES_NO and outputs == 1) else 0
     return Target("y", loss, [str(label) for label in range(classes)], [], [])

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thalweg.arrays import Array, as_real
-from thalweg.checks import check_count, check_number
+from thalweg.checks import check_count, check_number, is_whole
 from thalweg.proximal import L1, L2, ElasticNet, GroupLasso, Prox, check_matrix, soft
 
 __all__ = ["L1", "L2", "Box", "ElasticNet", "GroupLasso", "Levels", "LowRank", "NonNegative", "Prox", "TopK"]
@@ -114,9 +114,9 @@ class TopK(Prox):
         """Check what was given."""
         if isinstance(self.k, (float, np.floating)) and 0 < self.k < 1:
             return
-        if isinstance(self.k, bool) or not hasattr(self.k, "__index__") or int(self.k) < 1:
+        if not is_whole(self.k) or int(self.k) < 1:
             raise ValueError(f"TopK: k must be a positive integer, or a share between 0 and 1, got {self.k!r}")
-        self._set("k", check_count, 1)
+        self._set("k", check_count)
 
     def count(self, size: int) -> int:
         """Return how many of so many entries are kept."""
@@ -171,7 +171,7 @@ class LowRank(Prox):
         if (self.rank is None) == (self.lam is None):
             raise ValueError(f"LowRank: give rank or lam, one of them, got {self.rank} and {self.lam}")
         if self.lam is None:
-            self._set("rank", check_count, 1)
+            self._set("rank", check_count)
         else:
             self._set("lam", check_number, 0)
 

@@ -1,19 +1,21 @@
 """L-BFGS as an optimizer, and its steps: the loss of all rows as a function of one vector of weights."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thalweg import stepping
 from thalweg.arrays import Array
-from thalweg.checks import check_count
+from thalweg.checks import check_count, check_count_or_none, check_number
 from thalweg.lbfgs import dot, lbfgs
 from thalweg.optimizer import Optimizer
-from thalweg.programs import LayerSpec, Runner, frozen_parameters, parameter_penalties
+from thalweg.programs import Runner, frozen_parameters, parameter_penalties
 from thalweg.scheduling import Rate
-from thalweg.settings import require
+from thalweg.settings import check_fields, require
+
+if TYPE_CHECKING:
+    from thalweg.network import Network
 
 
 @dataclass(eq=False, repr=False)
@@ -73,40 +75,24 @@ class LBFGS(Optimizer):
     tolerance_change: float = 1e-9
     history_size: int = 10
 
+    rule = ""  # weights are set from here
+    full_batch = True
+    stepwise = True
+
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
         require(self.lr != 0, self, "lr", "a finite number > 0 or a schedule")
-        for name in ("max_iter", "history_size", *(("max_eval",) if self.max_eval is not None else ())):
-            check_count(getattr(self, name), f"LBFGS: {name}", 1)
-        self._require_numbers("tolerance_grad", "tolerance_change")
+        check_fields(self, check_count, "max_iter", "history_size")
+        check_fields(self, check_count_or_none, "max_eval")
+        check_fields(self, check_number, "tolerance_grad", "tolerance_change", least=0)
         for name in ("clip_value", "clip_norm", "average"):
             require(getattr(self, name) is None, self, name, "None: the line search needs the loss's own gradient")
 
-    def check_layers(self, layers: Sequence[LayerSpec]) -> None:
-        """Raise ValueError for layers that it cannot train."""
-        if any(layer.l1 > 0 for layer in layers):
+    def check_model(self, model: "Network") -> None:
+        """Raise ValueError for a model that it cannot train."""
+        if any(layer.l1 > 0 for layer in model.shape.layers):
             raise ValueError("LBFGS: a layer has an l1 penalty, which has a kink at 0; L-BFGS needs a smooth one, l2")
-
-    @property
-    def rule(self) -> str:
-        """No rule of the core: weights are set from here."""
-        return ""
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """No state beside each weight."""
-        return ()
-
-    @property
-    def full_batch(self) -> bool:
-        """Whether every step needs all rows."""
-        return True
-
-    @property
-    def stepwise(self) -> bool:
-        """Whether a step needs Python between its gradient and its update."""
-        return True
 
     def scalars(self, steps: Array) -> Array:
         """Return what line searches begin with."""

@@ -6,10 +6,10 @@ from typing import Any, Self
 import numpy as np
 
 from thalweg.arrays import Array
-from thalweg.checks import check_count
+from thalweg.checks import check_count, check_number
 from thalweg.optimizer import WEIGHTS, Optimizer, one_minus_power
 from thalweg.scheduling import Rate
-from thalweg.settings import require
+from thalweg.settings import check_fields, require
 
 _PIECE = 2**18  # steps of the past that are looked at together
 
@@ -76,6 +76,9 @@ class ScheduleFreeAdamW(Optimizer):
     r: float = 0.0
     weight_lr_power: float = 2.0
 
+    rule = "schedule_free"
+    state_names = ("v", "z", "x")
+
     def __post_init__(self) -> None:
         """Check what was given."""
         super().__post_init__()
@@ -84,21 +87,9 @@ class ScheduleFreeAdamW(Optimizer):
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        self._require_betas()
-        self._require_numbers("eps", above=0)
-        self._require_numbers("weight_decay", "r", "weight_lr_power")
-        check_count(self.warmup_steps, "ScheduleFreeAdamW: warmup_steps", 0)
+        check_fields(self, check_number, "r", "weight_lr_power", least=0)
+        check_fields(self, check_count, "warmup_steps", least=0)
         require(self.average is None, self, "average", "None: x is the average")
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "schedule_free"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("v", "z", "x")
 
     @property
     def averaged(self) -> str | None:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thalweg.arrays import Array
-from thalweg.checks import is_number
-from thalweg.settings import call, plain, require, shown
+from thalweg.checks import check_number, check_positive, is_number
+from thalweg.settings import call, check_fields, plain, require, shown
 
 Rate = float | Callable[[Array], Array]
 
@@ -82,16 +82,12 @@ class Schedule:
 
 def check_rates(owner: Schedule, *names: str) -> None:
     """Demand numbers >= 0."""
-    for name in names:
-        value = getattr(owner, name)
-        require(is_number(value) and 0 <= value < np.inf, owner, name, "a finite number >= 0")
+    check_fields(owner, check_number, *names, least=0)
 
 
 def check_lengths(owner: Schedule, *names: str) -> None:
     """Demand numbers of steps, or other numbers above 0."""
-    for name in names:
-        value = getattr(owner, name)
-        require(is_number(value) and 0 < value < np.inf, owner, name, "a finite number > 0")
+    check_fields(owner, check_positive, *names)
 
 
 def check_ascending(owner: Schedule, name: str) -> None:

@@ -1,5 +1,6 @@
 """Settings of optimizers and schedules: how they are checked, shown, and written down as plain data."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -10,6 +11,12 @@ def require(condition: bool, owner: Any, field: str, expected: str) -> None:
     """Raise ValueError in the user's words unless a condition on a setting holds."""
     if not condition:
         raise ValueError(f"{type(owner).__name__}: {field} must be {expected}, got {shown(getattr(owner, field))}")
+
+
+def check_fields(owner: Any, check: Callable[..., Any], *names: str, **bounds: Any) -> None:
+    """Check settings by a function of `thalweg.checks`."""
+    for name in names:
+        check(getattr(owner, name), f"{type(owner).__name__}: {name}", **bounds)
 
 
 def plain(value: Any) -> Any:

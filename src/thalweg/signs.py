@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg.arrays import Array
+from thalweg.checks import is_pair
 from thalweg.optimizer import Optimizer
 from thalweg.scheduling import Rate
 from thalweg.settings import require
@@ -52,25 +53,17 @@ class Rprop(Optimizer):
     etas: tuple[float, float] = (0.5, 1.2)
     step_sizes: tuple[float, float] = (1e-6, 50.0)
 
+    rule = "rprop"
+    state_names = ("prev", "step_size")
+
     def check(self) -> None:
         """Raise ValueError for settings that make no sense."""
         super().check()
-        expected = "two numbers, the first between 0 and 1 and the second above 1"
-        self._require_pair("etas", 0, np.inf, expected)
-        require(0 < self.etas[0] < 1 < self.etas[1], self, "etas", expected)
-        expected = "two finite numbers above 0, the smaller first"
-        self._require_pair("step_sizes", 0, np.inf, expected)
-        require(0 < self.step_sizes[0] <= self.step_sizes[1], self, "step_sizes", expected)
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "rprop"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("prev", "step_size")
+        etas, sizes = self.etas, self.step_sizes
+        right = is_pair(etas) and 0 < etas[0] < 1 < etas[1] < np.inf
+        require(right, self, "etas", "two numbers, the first between 0 and 1 and the second above 1")
+        right = is_pair(sizes) and 0 < sizes[0] <= sizes[1] < np.inf
+        require(right, self, "step_sizes", "two finite numbers above 0, the smaller first")
 
     def beginnings(self) -> dict[str, float | None]:
         """Return how slots begin that do not begin as zeros."""
@@ -120,21 +113,8 @@ class Lion(Optimizer):
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 1e-3
 
-    def check(self) -> None:
-        """Raise ValueError for settings that make no sense."""
-        super().check()
-        self._require_betas()
-        self._require_numbers("weight_decay")
-
-    @property
-    def rule(self) -> str:
-        """The core's rule, by name."""
-        return "lion"
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state that the rule keeps for each weight."""
-        return ("m",)
+    rule = "lion"
+    state_names = ("m",)
 
     def scalars(self, steps: Array) -> Array:
         """Return lr, kept share of w, beta1, 1 - beta1, beta2, 1 - beta2."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg import _native
-from thalweg.checks import is_whole
+from thalweg.checks import check_count_or_none
 
 
 def _choose_isa(wanted: str | None, supported: list[str]) -> str:
@@ -54,13 +54,10 @@ def allowed_cores() -> int:
 
 def check_num_threads(n: int | None) -> int | None:
     """Return n as an int, or None; raise if it is no number of threads."""
-    if n is None:
-        return None
-    if not is_whole(n) or int(n) < 1:
-        raise ValueError(f"num_threads must be a positive integer or None, got {n!r}")
-    if int(n) > _native.thread_limit():
-        raise ValueError(f"num_threads is {int(n)}, but this build or OMP_THREAD_LIMIT allows {_native.thread_limit()}")
-    return int(n)
+    n = check_count_or_none(n, "num_threads")
+    if n is not None and n > _native.thread_limit():
+        raise ValueError(f"num_threads is {n}, but this build or OMP_THREAD_LIMIT allows {_native.thread_limit()}")
+    return n
 
 
 def set_num_threads(n: int | None) -> None:

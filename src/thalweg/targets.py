@@ -6,7 +6,9 @@ import numpy as np
 
 from thalweg.arrays import Array
 
-LOSSES = ("cross_entropy", "binary_cross_entropy", "mse")
+YES_NO = ("binary_cross_entropy", "hinge", "squared_hinge")  # losses of two classes: one output, above 0 for the second
+QUANTITIES = ("mse", "mae", "huber")
+LOSSES = ("cross_entropy", *YES_NO, *QUANTITIES)
 FEW_CLASSES = 30  # so many different whole numbers are still taken for classes
 
 
@@ -33,7 +35,7 @@ class Target:
     @property
     def outputs(self) -> int:
         """Units of the last layer."""
-        return 1 if self.loss == "binary_cross_entropy" else len(self.classes) or len(self.mean)
+        return 1 if self.loss in YES_NO else len(self.classes) or len(self.mean)
 
     @property
     def metric(self) -> str:
@@ -54,7 +56,7 @@ class Target:
         if self.classes:
             winners = outputs[:, 0] > 0 if self.outputs == 1 else outputs.argmax(axis=1)
             return [self.classes[int(winner)] for winner in winners]
-        if self.loss == "binary_cross_entropy":  # several answers of yes or no
+        if self.loss in YES_NO:  # several answers of yes or no
             return [",".join(str(int(answer)) for answer in row) for row in outputs > 0]
         values = outputs.astype(np.float64)
         if self.mean:
@@ -70,7 +72,7 @@ def learn(name: str, y: Array, train: Array, loss: str | None) -> tuple[Target, 
     """
     y = _plain(name, y)
     chosen = loss or ("cross_entropy" if _looks_like_classes(y) else "mse")
-    return _quantities(name, y, train) if chosen == "mse" else _classes(name, y, chosen)
+    return _quantities(name, y, train, chosen) if chosen in QUANTITIES else _classes(name, y, chosen)
 
 
 def _plain(name: str, y: Array) -> Array:
@@ -100,7 +102,7 @@ def _classes(name: str, y: Array, loss: str) -> tuple[Target, Array]:
             f"{loss} needs classes, but {name} holds {'several columns' if y.ndim == 2 else 'real numbers'}"
         )
     labels, codes = np.unique(y.astype(np.int64) if whole else y, return_inverse=True)
-    if len(labels) < 2 or (loss == "binary_cross_entropy" and len(labels) > 2):
+    if len(labels) < 2 or (loss in YES_NO and len(labels) > 2):
         raise ValueError(
             f"{loss} needs {'2' if len(labels) > 2 else '2 or more'} classes, but {name} has {len(labels)}"
         )
@@ -111,12 +113,12 @@ def _classes(name: str, y: Array, loss: str) -> tuple[Target, Array]:
     return Target(name, loss, [str(label) for label in labels.tolist()], [], []), codes
 
 
-def _quantities(name: str, y: Array, train: Array) -> tuple[Target, Array]:
+def _quantities(name: str, y: Array, train: Array, loss: str) -> tuple[Target, Array]:
     if y.dtype.kind in "UO":
-        raise ValueError(f"mse needs numbers, but {name} holds text such as {str(y.flat[0])!r}")
+        raise ValueError(f"{loss} needs numbers, but {name} holds text such as {str(y.flat[0])!r}")
     values = y.reshape(len(y), -1).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has {values[~np.isfinite(values)][0]}; expected finite numbers")
     mean, std = values[train].mean(axis=0), values[train].std(axis=0)
     std[std == 0] = 1
-    return Target(name, "mse", [], mean.tolist(), std.tolist()), ((values - mean) / std).astype(np.float32)
+    return Target(name, loss, [], mean.tolist(), std.tolist()), ((values - mean) / std).astype(np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg import arrays, kernels, losses, oneshot
+from thalweg import _native, arrays, kernels, losses, oneshot
 from thalweg.arrays import Array
 from thalweg.blocks import Residual
 from thalweg.custom import CustomLoss, LossFunction, resolve
@@ -24,7 +24,6 @@ from thalweg.model import Sequential
 from thalweg.norms import BatchNorm, LayerNorm, Normalize
 from thalweg.programs import Job, LayerSpec, Shape
 
-_BY_INPUT = ("gelu", "gelu_tanh", "silu", "mish", "hard_swish")  # derivatives that kernels make from the input
 _MOST = 12  # entries of an array that are printed
 
 
@@ -226,7 +225,7 @@ def _activate(z: Variable, activation: str) -> Variable:
     if activation == "identity":
         return z
     y = kernels.activation_forward(z.value, activation, num_threads=1)
-    kept = z.value if activation in _BY_INPUT else y
+    kept = z.value if activation in _native.KEEPS_INPUT else y
 
     def backward(dy: Array) -> tuple[Array]:
         return (kernels.activation_backward(dy, kept, activation, num_threads=1),)

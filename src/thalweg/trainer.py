@@ -9,7 +9,7 @@ import numpy.typing as npt
 from thalweg import arrays, feeding, frames, loop, stepping
 from thalweg.arrays import Array
 from thalweg.callbacks import Callback, History
-from thalweg.checks import is_whole
+from thalweg.checks import check_count
 from thalweg.custom import CustomLoss
 from thalweg.errors import NonFiniteLoss
 from thalweg.guard import DeferredInterrupt
@@ -306,8 +306,7 @@ class Trainer(Training):
 
     def describe(self, batch_size: int = 32) -> None:
         """Print the plan of a training step: schedules considered, steps, shapes, owners, barriers, bytes."""
-        if not is_whole(batch_size) or int(batch_size) < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        rows = check_count(batch_size, "batch_size")
         kind = "labels" if self.loss.name == "cross_entropy" else "values"
-        runner = self.runner(self.job(int(batch_size), kind, False, self.fused and not self.stepwise), self.machine())
+        runner = self.runner(self.job(rows, kind, False, self.fused and not self.stepwise), self.machine())
         print(runner.program.plan.describe(), end="")

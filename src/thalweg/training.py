@@ -124,7 +124,6 @@ class Training:
     def check_optimizer(self) -> None:
         """Raise ValueError for settings that make no sense, or layers that the optimizer cannot train."""
         self.optimizer.check()
-        self.optimizer.check_layers(self.model.shape.layers)
         self.optimizer.check_model(self.model)
 
     def _begin_slot(self, block: _native.Block, beginning: float | None) -> None:
