@@ -45,11 +45,13 @@ class Shape:
     layers: tuple[LayerSpec, ...]
     standardize: bool = False
     outputs: int = field(init=False, compare=False)  # of the last layer
+    regulated: bool = field(init=False, compare=False)  # gradients are more than the loss's
 
     def __post_init__(self) -> None:
-        """Hash once: a shape is part of the key of every program."""
+        """Work out once what is asked for often: a shape is part of the key of every program."""
         object.__setattr__(self, "_hash", hash((self.code, self.inputs, self.layers, self.standardize)))
         object.__setattr__(self, "outputs", self.layers[-1].units if self.layers else self.inputs)
+        object.__setattr__(self, "regulated", any(layer.regulated for layer in self.layers))
 
     def __hash__(self) -> int:
         """Return the hash."""
@@ -71,8 +73,7 @@ class Shape:
         return replace(self, layers=(*self.layers, layer))
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What a program is for, in the words of csrc/program/spec.hpp."""
 
     batch: int
@@ -91,7 +92,7 @@ class Job:
 
 def make_plan(shape: Shape, job: Job, machine: system.Machine, isa: str | None = None, flat: int = 0) -> _native.Plan:
     """Have the core plan a job. `flat`: of an update alone, the number of elements."""
-    return _native.Plan(shape, isa=isa or system.ISA, flat=flat, **vars(job), **machine._asdict())
+    return _native.Plan(shape, isa=isa or system.ISA, flat=flat, **job._asdict(), **machine._asdict())
 
 
 def parameter_rows(block: _native.Block, shape: Shape) -> list[Array]:
