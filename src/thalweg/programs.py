@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,8 +90,9 @@ class Job(NamedTuple):
     in_place: bool = False
 
 
+@lru_cache(maxsize=64)
 def make_plan(shape: Shape, job: Job, machine: system.Machine, isa: str | None = None, flat: int = 0) -> _native.Plan:
-    """Have the core plan a job. `flat`: of an update alone, the number of elements."""
+    """Have the core plan a job, or give the same plan again. `flat`: of an update alone, the number of elements."""
     return _native.Plan(shape, isa=isa or system.ISA, flat=flat, **job._asdict(), **machine._asdict())
 
 
