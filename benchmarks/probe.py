@@ -29,7 +29,10 @@ class Probe:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._library = _compile()
+        self._library = compile_beside("probe.c")
+        if self._library is not None:
+            self._library.fma_gflops.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.POINTER(ctypes.c_float)]
+            self._library.fma_gflops.restype = ctypes.c_double
 
     def measure(self) -> State:
         """Measure, in about 50 ms, and leave no thread spinning."""
@@ -53,21 +56,18 @@ class Probe:
         return least
 
 
-def _compile() -> ctypes.CDLL | None:
-    """Compile probe.c for this very machine, and load it."""
+def compile_beside(name: str, optimize: str = "-O2") -> ctypes.CDLL | None:
+    """Compile a file of this folder for this very machine, and load it; None without a compiler."""
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
     if compiler is None:
         return None
-    source = Path(__file__).with_suffix(".c")
+    source = Path(__file__).with_name(name)
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "probe.so"
-        options = ["-O2", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-o", str(library)]
+        options = [optimize, "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-o", str(library)]
         if subprocess.run([compiler, *options, str(source)], capture_output=True, check=False).returncode:
             return None
-        loaded = ctypes.CDLL(str(library))
-    loaded.fma_gflops.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.POINTER(ctypes.c_float)]
-    loaded.fma_gflops.restype = ctypes.c_double
-    return loaded
+        return ctypes.CDLL(str(library))
 
 
 def name_state(before: State, after: State) -> str:

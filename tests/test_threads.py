@@ -96,6 +96,23 @@ def test_several_threads_may_predict_at_once():
     assert all(np.array_equal(result, expected) for result in results)
 
 
+def test_threads_may_predict_any_numbers_of_rows_at_once():
+    model, x, _ = training(rows=40)
+    expected, results = model.predict(x), []
+
+    def predict_many(offset):
+        for n in range(200):  # more kinds than are kept
+            rows = 1 + (7 * n + offset) % 40
+            results.append(np.array_equal(model.predict(x[:rows]), expected[:rows]))
+
+    threads = [threading.Thread(target=predict_many, args=(offset,)) for offset in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 800
+
+
 def test_two_models_may_train_at_once():
     def train(seed, results):
         model, x, y = training(seed=seed)
@@ -271,6 +288,20 @@ def test_affinity_is_a_ceiling():
     print(tw.get_num_threads(), tw.info()["cores"])
     """
     assert run(code).stdout.split() == ["1", "1"]
+
+
+def test_cores_are_looked_at_again_after_a_while(monkeypatch):
+    clock, cores = [1000.0], [4]
+    monkeypatch.setattr(system, "_seen", {})
+    monkeypatch.setattr(system, "_num_threads", None)
+    monkeypatch.setattr(system, "allowed_cores", lambda: cores[0])
+    monkeypatch.setattr(system.time, "monotonic", lambda: clock[0])
+    most = _native.thread_limit()
+    assert system.machine(probe=False).threads == min(4, most)
+    cores[0] = 1
+    assert system.machine(probe=False).threads == min(4, most)
+    clock[0] += 1.5
+    assert system.machine(probe=False).threads == 1
 
 
 # ---- the ISA --------------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class Source:
     """A user's array, held while a program reads it: one or two axes, any strides, any real dtype."""
 
     def __new__(cls, array: _Array | Buffer) -> Self: ...
+    def is_readable_in_place(self, code: str) -> bool:
+        """Whether kernels that compute in a dtype can read the rows as they lie."""
 
 @disjoint_base
 class Plan:
@@ -122,6 +124,14 @@ class Program:
 
     def buffer(self, name: str) -> View | None:
         """Return a buffer of the arena by its name in the plan, as an object with the buffer protocol, or None."""
+
+@disjoint_base
+class Forward:
+    """Programs that predict, kept by rows. Each call takes idle ones, so that several threads may call at once."""
+
+    def __new__(cls, make: Callable[[int, bool], View], code: str, block: int) -> Self: ...
+    def run(self, x: Source, first: int, outputs: _Array) -> tuple[int, _Status]:
+        """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns as `Program.run`."""
 
 def parameter_layout(shape: Shape) -> list[tuple[int, int, int, int, bool, int]]:
     """Where parameters lie in their block, in elements: (offset, inputs, outputs, leading dimension, bias, layer)."""

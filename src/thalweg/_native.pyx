@@ -3,7 +3,8 @@
 """The door: arrays become pointers, the GIL is dropped, the program runs. Checks of what a user wrote live above."""
 
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyBuffer_ToContiguous,
+    PyObject_GetBuffer)
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 from libcpp cimport bool as cbool
@@ -60,6 +61,13 @@ cdef class View:
     def __getbuffer__(self, Py_buffer* view, int flags):
         fill(view, flags, self, self.data, self.strides[1], self.program.plan.code, 2, self.shape, self.strides)
 
+    cdef int copy_to(self, void* memory) except -1:
+        """Copy without pads."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(self, &view, PyBUF_STRIDED_RO)
+        PyBuffer_ToContiguous(memory, &view, view.len, b"C")
+        PyBuffer_Release(&view)
+
 
 cdef void fill(Py_buffer* view, int flags, object owner, char* data, Py_ssize_t item, const char* code, int ndim,
                Py_ssize_t* shape, Py_ssize_t* strides):
@@ -91,6 +99,13 @@ cdef class Source:
 
     def __dealloc__(self):
         PyBuffer_Release(&self.view)
+
+    cpdef cbool is_readable_in_place(self, str code):
+        """Whether kernels that compute in a dtype can read the rows as they lie."""
+        cdef Py_ssize_t item = self.view.itemsize
+        if self.view.format != code.encode():  # which is also that of aligned data
+            return False
+        return (self.view.shape[1] == 1 or self.view.strides[1] == item) and self.view.strides[0] % item == 0
 
 
 cdef Spec spec_of(shape):
@@ -242,15 +257,20 @@ cdef class Program:
             part.scalars, part.scalars_per_step = &scalars[0, 0], scalars.shape[1]
         if losses is not None:
             part.losses, part.weights = &losses[0], &weights[0]
+        outcome = self.execute(part, <Mark>from_mark, <Mark>to_mark)
+        return outcome.steps, STATUSES[<int>outcome.status]
+
+    cdef Outcome execute(self, Slice part, Mark since, Mark until) except *:
+        cdef Outcome outcome
         if self.plan.plan.long_step:
             part.interrupted = ask_python
         part.asker = <void*>self
         with nogil:
-            outcome = self.program.get().run(part, <Mark>from_mark, <Mark>to_mark)
+            outcome = self.program.get().run(part, since, until)
         if self.interruption is not None:
             error, self.interruption = self.interruption, None
             raise error
-        return outcome.steps, STATUSES[<int>outcome.status]
+        return outcome
 
     def gradient_squares(self):
         """The sum of squares of all gradients in the storage, in float64."""
@@ -268,6 +288,46 @@ cdef class Program:
         view.shape[0], view.shape[1] = self.plan.plan.buffers[index].rows, self.plan.plan.buffers[index].columns
         view.strides[0], view.strides[1] = self.plan.plan.buffers[index].ld * item, item
         return view
+
+
+cdef class Forward:
+    """Programs that predict, kept by rows. Each call takes idle ones, so that several threads may call at once."""
+
+    cdef object make  # (rows, whether in place) -> View of what a new program puts out
+    cdef int64_t block
+    cdef str code
+    cdef dict kept
+
+    def __cinit__(self, make, str code, int64_t block):
+        self.make, self.code, self.block, self.kept = make, code, block, {}
+
+    def run(self, Source x, int64_t first, outputs):
+        """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns as `Program.run` does."""
+        cdef Slice part
+        cdef View view
+        cdef int64_t rows = min(self.block, x.view.shape[0] - first)
+        cdef cbool in_place = x.is_readable_in_place(self.code)
+        idle = self.idle(rows, in_place)
+        try:
+            view = idle.pop()
+        except IndexError:
+            view = self.make(rows, in_place)
+        memset(&part, 0, sizeof(part))
+        part.x, part.first, part.steps = x.array, first, 1
+        cdef Outcome outcome = view.program.execute(part, begin, forwarded)
+        view.copy_to(<char*>address(outputs, 0) + first * view.shape[1] * view.strides[1])
+        idle.append(view)
+        return outcome.steps, STATUSES[<int>outcome.status]
+
+    cdef list idle(self, int64_t rows, cbool in_place):
+        """Idle programs of a kind. Where there are too many kinds, all are forgotten."""
+        key = 2 * rows + in_place
+        idle = self.kept.get(key)
+        if idle is None:
+            if len(self.kept) == 16:
+                self.kept = {}
+            idle = self.kept[key] = []
+        return idle
 
 
 def supported_isas():

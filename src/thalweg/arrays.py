@@ -13,6 +13,8 @@ Array = npt.NDArray[Any]
 
 BLOCK = 4096  # rows looked at in one go
 
+_READABLE = frozenset(np.dtype(code) for code in "fd?bBhHiIlLqQ")
+
 
 def as_real(array: Any, name: str) -> Array:
     """Return an array of floats, integers or booleans that the core can read in place, or raise in the user's words.
@@ -20,6 +22,8 @@ def as_real(array: Any, name: str) -> Array:
     An array is not copied, unless its bytes are in the other order; a path of a ``.npy`` file is mapped into memory,
     read-only; a frame or Series of pandas becomes an array (`frames.to_array` says when by copying).
     """
+    if type(array) is np.ndarray and array.dtype in _READABLE:
+        return array  # first, since a prediction of one row would wait for what follows
     if isinstance(array, (str, os.PathLike)):
         array = open_file(array, name)
     elif frames.is_frame(array):
@@ -61,12 +65,13 @@ def open_file(path: str | os.PathLike[str], name: str) -> Array:
 def check_inputs(x: Any, inputs: int, owner: str, name: str = "X") -> Array:
     """Check the inputs of a model: (rows, inputs), at least one row."""
     rows = as_real(x, name)
-    if rows.ndim != 2:
-        hint = f"; for one row use {name}[None, :], for one column {name}[:, None]" if rows.ndim == 1 else ""
-        raise ValueError(f"{name} has shape {rows.shape}; expected (rows, {inputs}){hint}")
-    if rows.shape[1] != inputs:
-        raise ValueError(f"{owner} got {name} with {rows.shape[1]} columns")
-    if rows.shape[0] == 0:
+    shape = rows.shape
+    if len(shape) != 2:
+        hint = f"; for one row use {name}[None, :], for one column {name}[:, None]" if len(shape) == 1 else ""
+        raise ValueError(f"{name} has shape {shape}; expected (rows, {inputs}){hint}")
+    if shape[1] != inputs:
+        raise ValueError(f"{owner} got {name} with {shape[1]} columns")
+    if shape[0] == 0:
         raise ValueError(f"{name} has no rows")
     return rows
 
@@ -105,16 +110,6 @@ def check_shapes(given: Sequence[Array], parameters: Sequence[Array], name: str)
 def source(array: Array | None) -> _native.Source | None:
     """Let the door hold an array."""
     return None if array is None else _native.Source(array)
-
-
-def readable_in_place(x: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether the kernels can read rows of x as they lie."""
-    return (
-        x.dtype == dtype
-        and x.flags.aligned
-        and (x.shape[1] == 1 or x.strides[1] == x.itemsize)
-        and x.strides[0] % x.itemsize == 0
-    )
 
 
 def find_fault(array: Array, name: str, rows: npt.ArrayLike) -> str | None:

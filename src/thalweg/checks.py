@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+_NUMBERS = (float, int, np.integer, np.floating)
+
 
 def is_number(value: Any) -> bool:
     """Whether a value is a real number, NumPy's among them, and no boolean."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+    return isinstance(value, _NUMBERS) and value is not True and value is not False
 
 
 def is_whole(value: Any) -> bool:

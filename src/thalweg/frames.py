@@ -22,10 +22,10 @@ def column_names(given: Any) -> list[str] | None:
     return list(given.columns)
 
 
-def check_names(given: Any, fitted: list[str] | None, name: str) -> None:
+def check_names(given: Any, fitted: list[str], name: str) -> None:
     """Raise where a DataFrame's columns have other names, or another order, than the one that was fitted."""
     names = column_names(given)
-    if names is None or fitted is None or names == fitted:
+    if names is None or names == fitted:
         return
     number, found, expected = next((i, a, b) for i, (a, b) in enumerate(zip(names, fitted, strict=True)) if a != b)
     raise ValueError(

@@ -202,7 +202,7 @@ class _Probe:
         self.data = self.trainer._check(X, y, weight)
         self.gradients: list[Any] = [*self.trainer.gradients(X, y, weight)]
         self.runner: Runner = self.trainer._unfused(
-            len(self.data.x), self.data.kind, self.data.weight is not None, self.data.x
+            len(self.data.x), self.data.kind, self.data.weight is not None, self.data.sources["x"]
         )
         self.loss = self()
 
@@ -212,7 +212,7 @@ class _Probe:
             trainer._run(runner, self.data, until="committed")
             return float(runner.losses[0])
         runner.run(x=self.data.sources["x"], until="forwarded", seed=trainer.seed)
-        value = trainer.loss.call(runner.output().copy(), self.data.y)[0]
+        value = trainer.loss.call(runner.output.copy(), self.data.y)[0]
         if not np.isfinite(value):
             raise NonFiniteLoss(f"loss is {value}: {trainer.loss.name}", 0, 0)
         return value
@@ -239,7 +239,7 @@ class _Probe:
         return self.runner.view(f"y{source}") if source else np.asarray(self.data.x)
 
     def _loss_margins(self) -> list[Array]:
-        loss, outputs = self.trainer.loss, self.runner.output()
+        loss, outputs = self.trainer.loss, self.runner.output
         if loss.name not in ("mae", "quantile", "huber", "hinge", "squared_hinge"):
             return []
         y = np.reshape(self.data.y, outputs.shape)

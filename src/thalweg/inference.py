@@ -1,51 +1,59 @@
 """Predictions and evaluations, a block of rows at a time."""
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg import arrays, system
+from thalweg import _native, arrays, system
 from thalweg.arrays import Array
 from thalweg.custom import CustomLoss
 from thalweg.loss import Loss
-from thalweg.programs import Job, Runner, Shape, bind, make_plan
+from thalweg.programs import Job, Runner, Shape, bind, check_status, make_plan, output_name
 
 if TYPE_CHECKING:
     from thalweg.feeding import Data
     from thalweg.model import Sequential
 
 BLOCK = 1024  # rows at a time: activations stay in cache, and the first block does not wait for the last
+KEPT = 16  # kinds of predictions whose programs a model keeps
 
 
-def _blocks(rows: int) -> Iterator[tuple[int, int]]:
-    for first in range(0, rows, BLOCK):
-        yield first, min(BLOCK, rows - first)
-
-
-def _runner(
+def _make_runner(
     model: "Sequential", shape: Shape, job: Job, machine: system.Machine, loss: Loss | None = None
-) -> tuple[tuple[Any, ...], Runner]:
-    key = (shape, job, machine, loss)
-    runner = model.pool.take(key)
-    if runner is None:
-        plan = make_plan(shape, job, machine)
-        runner = bind(plan, shape, loss, model.block, statistics=model.statistics_block)
-    return key, runner
+) -> Runner:
+    plan = make_plan(shape, job, machine)
+    return bind(plan, shape, loss, model.block, statistics=model.statistics_block)
 
 
 def predict(model: "Sequential", x: Array, shape: Shape, num_threads: int | None) -> Array:
     """Run `shape`, the model or the model and one more activation, forward."""
-    model.check_learned()
-    machine, in_place = system.machine(num_threads, probe=False), arrays.readable_in_place(x, shape.dtype)
-    outputs = np.empty((len(x), shape.outputs), shape.dtype)
-    source = arrays.source(x)
-    for first, rows in _blocks(len(x)):
-        key, runner = _runner(model, shape, Job(rows, in_place=in_place), machine)
-        runner.run(x=source, first=first, until="forwarded")
-        outputs[first : first + rows] = runner.output()
-        model.pool.give_back(key, runner)
+    if shape.standardize:
+        model.check_learned()
+    key = shape, system.machine(num_threads, probe=False)
+    forward = model.forwards.get(key) or _keep_forward(model, *key)
+    rows, source = len(x), _native.Source(x)
+    outputs = np.empty((rows, shape.outputs), shape.code)
+    for first in range(0, rows, BLOCK):
+        check_status(*forward.run(source, first, outputs))
     return outputs
+
+
+def _keep_forward(model: "Sequential", shape: Shape, machine: system.Machine) -> _native.Forward:
+    """Make and keep the programs that run `shape` forward; of other shapes and machines when there are too many."""
+    block, statistics = model.block, model.statistics_block
+
+    def make(rows: int, in_place: bool) -> _native.View:
+        plan = make_plan(shape, Job(rows, in_place=in_place), machine)
+        program = bind(plan, shape, None, block, statistics=statistics).program
+        view = program.buffer(output_name(program.plan.layers))
+        assert view is not None
+        return view
+
+    if len(model.forwards) == KEPT:
+        model.forwards = {}
+    forward = model.forwards[shape, machine] = _native.Forward(make, shape.code, BLOCK)
+    return forward
 
 
 def evaluate(
@@ -57,20 +65,22 @@ def evaluate(
         outputs = predict(model, x, model.shape, num_threads)
         return loss.call(outputs, y)[0], outputs
     shape, machine = model.shape, system.machine(num_threads, probe=False)
-    in_place = arrays.readable_in_place(x, shape.dtype)
+    source, *targets = _native.Source(x), arrays.source(y), arrays.source(weight)
+    in_place = source.is_readable_in_place(shape.code)
     outputs = np.empty((len(x), shape.outputs), shape.dtype)
-    held = [arrays.source(part) for part in (x, y, weight)]
     loss_sum = weight_sum = 0.0
-    for first, rows in _blocks(len(x)):
+    for first in range(0, len(x), BLOCK):
+        rows = min(BLOCK, len(x) - first)
         job = Job(rows, loss.name, kind, loss.smoothing, weight is not None, in_place=in_place)
-        key, runner = _runner(model, shape, job, machine, loss)
-        runner.run(x=held[0], y=held[1], weight=held[2], first=first)
-        outputs[first : first + rows] = runner.output()
+        idle, runner = model.pool.take((shape, job, machine, loss))
+        runner = runner or _make_runner(model, shape, job, machine, loss)
+        runner.run(x=source, y=targets[0], weight=targets[1], first=first)
+        outputs[first : first + rows] = runner.output
         if not np.isfinite(runner.losses[0]):
             check_labels(y, kind, np.arange(first, first + rows), shape.outputs)
         loss_sum += runner.losses[0] * runner.weights[0]
         weight_sum += runner.weights[0]
-        model.pool.give_back(key, runner)
+        idle.append(runner)
     return float(loss_sum / weight_sum) if weight_sum else 0.0, outputs
 
 

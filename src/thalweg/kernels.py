@@ -52,7 +52,7 @@ def dense_forward(
     layer, x, block = oneshot.prepare_dense(x, w, b, activation)
     runner = oneshot.make_runner(layer, Job(len(x), in_place=True), num_threads, isa, block)
     runner.run(x=arrays.source(x), until="forwarded")
-    return runner.output().copy()
+    return runner.output.copy()
 
 
 def dense_backward(
@@ -91,7 +91,7 @@ def dense_backward(
     gradients = _native.Block(parameter_bytes(layer))
     job = Job(len(x), backward=True, input_gradient=True, in_place=True)
     runner = oneshot.make_runner(layer, job, num_threads, isa, block, gradients)
-    for view, given, name in ((runner.saved(), y, "y"), (runner.output_gradient(), dy, "dy")):
+    for view, given, name in ((runner.saved, y, "y"), (runner.output_gradient, dy, "dy")):
         oneshot.fill(view, given, name)
     runner.run(x=arrays.source(x), since="measured", until="differentiated")
     dw, db = parameter_views(gradients, layer)
@@ -112,7 +112,7 @@ def activation_forward(
     x, shape = oneshot.prepare_elementwise(x, activation, (*ACTIVATIONS, "softmax"), "x")
     runner = oneshot.make_runner(shape, Job(len(x)), num_threads, isa)
     runner.run(x=arrays.source(x), until="forwarded")
-    return runner.output().copy()
+    return runner.output.copy()
 
 
 def activation_backward(
@@ -149,8 +149,8 @@ def activation_backward(
     runner = oneshot.make_runner(shape, Job(len(y), backward=True, input_gradient=True), num_threads, isa)
     for view, given, name in (
         (runner.view("x"), y, "y"),
-        (runner.output(), y, "y"),
-        (runner.output_gradient(), dy, "dy"),
+        (runner.output, y, "y"),
+        (runner.output_gradient, dy, "dy"),
     ):
         oneshot.fill(view, given, name)
     runner.run(since="measured", until="differentiated")

@@ -287,7 +287,7 @@ def resolve(loss: "str | Loss | dict[str, Any]") -> Loss:
     name = settings.pop("name", loss)
     if not isinstance(name, str) or name not in _BY_NAME:
         raise ValueError(f"unknown loss {loss!r}; there are: {', '.join(_BY_NAME)}")
-    if unknown := settings.keys() - {field.name for field in fields(_BY_NAME[name])}:
+    if settings and (unknown := settings.keys() - {field.name for field in fields(_BY_NAME[name])}):
         raise ValueError(f"{name} has no settings {', '.join(unknown)}")
     return _BY_NAME[name](**settings)
 

@@ -316,7 +316,8 @@ class Sequential(Network):
     def check_inputs(self, X: Any, name: str = "X") -> Array:
         """Return rows of inputs as an array, or raise; a frame's columns must be those fitted with, in their order."""
         x = arrays.check_inputs(X, self.input_size, self.owner, name)
-        frames.check_names(X, self.feature_names, name)
+        if self.feature_names is not None:
+            frames.check_names(X, self.feature_names, name)
         return x
 
     def learn_inputs(self, x: Array) -> None:

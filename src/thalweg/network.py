@@ -4,12 +4,13 @@ import copy
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from thalweg import _native, arrays, files, initializers, losses
+from thalweg import _native, arrays, files, initializers, losses, system
 from thalweg.arrays import Array
 from thalweg.blocks import check_layers, lower_all
 from thalweg.checks import check_size, is_whole
@@ -52,6 +53,7 @@ class Network:
         self.feature_names: list[str] | None = None
         self.guard = Guard()
         self.pool = Pool()
+        self.forwards: dict[tuple[Shape, system.Machine], _native.Forward] = {}
         self._trainer: Trainer | None = None
         self.times_set = 0  # all weights at once: averages of them begin anew
         self._shape_at = -1  # Layer.changes when the shape was made
@@ -96,7 +98,7 @@ class Network:
         specs = self.shape.layers
         return specs[-1].activation if specs else "identity"
 
-    @property
+    @cached_property
     def owner(self) -> str:
         """What receives X, for messages: "Dense(784 → 10)"."""
         first = self.layers[0]

@@ -6,7 +6,6 @@ for a few milliseconds. Results do not depend on it.
 """
 
 import time
-from dataclasses import replace
 
 from thalweg.system import Machine
 
@@ -26,7 +25,7 @@ class Pace:
         self._best = self._now = machine
         self._other: Machine | None = None  # what to try; None: nothing
         self._may_try = machine.threads > 1 and not machine.exactly and fixed_steps is None
-        self._all = replace(machine, exactly=True)
+        self._all = machine._replace(exactly=True)
         self._seconds: dict[Machine, float] = {}  # of a step
         self._trial = 0  # slices left of a trial: one to warm up, one to measure
         self._next_trial = time.perf_counter() + FIRST_TRIAL_SECONDS

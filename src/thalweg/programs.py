@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,24 +44,23 @@ class Shape:
     inputs: int
     layers: tuple[LayerSpec, ...]
     standardize: bool = False
+    outputs: int = field(init=False, compare=False)  # of the last layer
+    regulated: bool = field(init=False, compare=False)  # gradients are more than the loss's
 
     def __post_init__(self) -> None:
-        """Hash once: a shape is part of the key of every program."""
+        """Work out once what is asked for often: a shape is part of the key of every program."""
         object.__setattr__(self, "_hash", hash((self.code, self.inputs, self.layers, self.standardize)))
+        object.__setattr__(self, "outputs", self.layers[-1].units if self.layers else self.inputs)
+        object.__setattr__(self, "regulated", any(layer.regulated for layer in self.layers))
 
     def __hash__(self) -> int:
         """Return the hash."""
-        return int(self._hash)  # type: ignore[attr-defined]
+        return self._hash  # type: ignore[attr-defined,no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The model's dtype."""
         return np.dtype(self.code)
-
-    @property
-    def outputs(self) -> int:
-        """Number of outputs."""
-        return self.layers[-1].units if self.layers else self.inputs
 
     @property
     def last(self) -> int:
@@ -73,8 +73,7 @@ class Shape:
         return replace(self, layers=(*self.layers, layer))
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What a program is for, in the words of csrc/program/spec.hpp."""
 
     batch: int
@@ -91,9 +90,10 @@ class Job:
     in_place: bool = False
 
 
+@lru_cache(maxsize=64)
 def make_plan(shape: Shape, job: Job, machine: system.Machine, isa: str | None = None, flat: int = 0) -> _native.Plan:
-    """Have the core plan a job. `flat`: of an update alone, the number of elements."""
-    return _native.Plan(shape, isa=isa or system.ISA, flat=flat, **vars(job), **vars(machine))
+    """Have the core plan a job, or give the same plan again. `flat`: of an update alone, the number of elements."""
+    return _native.Plan(shape, isa=isa or system.ISA, flat=flat, **job._asdict(), **machine._asdict())
 
 
 def parameter_rows(block: _native.Block, shape: Shape) -> list[Array]:
@@ -184,6 +184,11 @@ def bind(
     return Runner(_native.Program(plan, parameters, gradients, slots, statistics, numbers))
 
 
+def output_name(layers: int) -> str:
+    """Return the name of the buffer of what a model of so many layers puts out."""
+    return f"y{layers}" if layers else "x"
+
+
 class Runner:
     """A program with room for what its runs give back, and views of the buffers that Python looks at."""
 
@@ -199,18 +204,20 @@ class Runner:
             self._views[buffer] = np.asarray(self.program.buffer(buffer))
         return self._views[buffer]
 
+    @cached_property
     def output(self) -> Array:
-        """Return the view of what the model puts out."""
-        last = self.program.plan.layers
-        return self.view(f"y{last}" if last else "x")
+        """The view of what the model puts out."""
+        return self.view(output_name(self.program.plan.layers))
 
+    @cached_property
     def saved(self) -> Array:
-        """Return the view of what the derivative of the last activation is written in terms of: output or input."""
+        """The view of what the derivative of the last activation is written in terms of: output or input."""
         kept = f"z{self.program.plan.layers}"
-        return self.output() if self.program.buffer(kept) is None else self.view(kept)
+        return self.output if self.program.buffer(kept) is None else self.view(kept)
 
+    @cached_property
     def output_gradient(self) -> Array:
-        """Return the view of its gradient."""
+        """The view of its gradient."""
         last = self.program.plan.layers
         return self.view(f"dy{last}" if last else "dx")
 
@@ -235,15 +242,13 @@ class Pool:
     _idle: dict[tuple[Any, ...], list[Runner]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, key: tuple[Any, ...]) -> Runner | None:
-        """Take an idle runner, if there is one."""
-        with self._lock:
-            runners = self._idle.get(key)
-            return runners.pop() if runners else None
+    def take(self, key: tuple[Any, ...]) -> tuple[list[Runner], Runner | None]:
+        """Take an idle runner, if there is one; return where to append it afterwards, and the runner.
 
-    def give_back(self, key: tuple[Any, ...], runner: Runner) -> None:
-        """Keep a runner for later; where there are too many kinds, those used longest ago are dropped."""
+        Where there are too many kinds, the one used longest ago is forgotten.
+        """
         with self._lock:
-            self._idle[key] = [*self._idle.pop(key, []), runner]
-            while len(self._idle) > self.kept:
+            runners = self._idle[key] = self._idle.pop(key, [])
+            if len(self._idle) > self.kept:
                 del self._idle[next(iter(self._idle))]
+            return runners, runners.pop() if runners else None

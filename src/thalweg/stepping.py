@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg import arrays, system
+from thalweg import system
 from thalweg.arrays import Array
 from thalweg.custom import CustomLoss
 from thalweg.feeding import Piece
@@ -43,7 +43,7 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
     if trainer.stepwise:
         return _one_by_one(trainer, piece, machine, interrupt)
     data, position = piece.data, trainer.position
-    in_place = piece.order is None and arrays.readable_in_place(data.x, trainer.model.dtype)
+    in_place = piece.order is None and data.sources["x"].is_readable_in_place(trainer.model.shape.code)
     job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, in_place=in_place)
     runner = trainer.runner(job, machine)
     losses, weights = np.empty(piece.steps), np.empty(piece.steps)
@@ -139,7 +139,7 @@ class Step:
     def _part(self, before: int, rows: int) -> tuple[Runner, float, float]:
         """Make the gradient of one batch; return its program, loss and weight."""
         trainer, data = self.trainer, self.piece.data
-        in_place = self.piece.order is None and arrays.readable_in_place(data.x, trainer.model.dtype)
+        in_place = self.piece.order is None and data.sources["x"].is_readable_in_place(trainer.model.shape.code)
         job = trainer.job(rows, data.kind, data.weight is not None, False, in_place=in_place)
         runner = trainer.runner(job, self.machine)
         runner.program.asked, self.threads = self.interrupt.was_noted, runner.program.plan.threads
@@ -179,8 +179,8 @@ class Step:
 def own_loss(loss: CustomLoss, runner: Runner, x: Any, y: Array, **arguments: Any) -> float:
     """Run forward, ask the user's loss, run back; return the loss."""
     runner.run(x=x, until="forwarded", **arguments)
-    value, gradient = loss.call(runner.output().copy(), y)
+    value, gradient = loss.call(runner.output.copy(), y)
     if np.isfinite(value):
-        runner.output_gradient()[...] = gradient
+        runner.output_gradient[...] = gradient
         runner.run(x=x, since="measured", until="committed", **arguments)
     return value

@@ -2,8 +2,9 @@
 
 import os
 import platform
-from dataclasses import dataclass
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from thalweg import _native
 from thalweg.checks import check_count_or_none
@@ -94,8 +95,7 @@ def get_num_threads() -> int:
     return _num_threads or min(allowed_cores(), _native.thread_limit())
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What the planner may use, in the words of csrc/program/spec.hpp."""
 
     threads: int
@@ -107,9 +107,23 @@ class Machine:
 _NEAR, _FAR, _NEAR_BELOW = 50.0, 220.0, 150.0
 
 
+# Affinity, quota and places of cores change while a process runs, but seldom, and a look takes as long as some small
+# predictions. For each question: when it was last answered, and how.
+LOOK_AGAIN_SECONDS = 1.0
+_seen: dict[tuple[int | None, bool], tuple[float, Machine]] = {}
+
+
 def machine(num_threads: int | None = None, probe: bool = True) -> Machine:
-    """Find out what a plan may use now: threads asked for, and (probe) how far apart the cores lie, in 20 us."""
-    asked = check_num_threads(num_threads) or _num_threads
+    """Tell what a plan may use now: threads asked for, and (probe) how far apart the cores lie; as of the last second."""
+    asked, now = _num_threads if num_threads is None else check_num_threads(num_threads), time.monotonic()
+    seen = _seen.get((asked, probe))
+    if seen is None or now - seen[0] > LOOK_AGAIN_SECONDS:
+        seen = _seen[asked, probe] = now, _look(asked, probe)
+    return seen[1]
+
+
+def _look(asked: int | None, probe: bool) -> Machine:
+    """Find out, the distance between cores in 20 us."""
     threads = asked or get_num_threads()
     if threads == 1:
         return Machine(1, True, _NEAR)

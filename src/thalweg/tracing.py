@@ -253,4 +253,4 @@ def _mask(before: list[LayerSpec], layer: Dropout, shape: tuple[int, ...], seed:
     job = Job(rows, backward=True, input_gradient=True)
     runner = oneshot.make_runner(Shape("d", width, tuple(specs)), job, 1, None)
     runner.run(x=arrays.source(np.ones(shape)), until="forwarded", seed=seed, step=0)
-    return as_variable(runner.output())
+    return as_variable(runner.output)

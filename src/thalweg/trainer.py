@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from thalweg import arrays, feeding, frames, loop, stepping
+from thalweg import _native, arrays, feeding, frames, loop, stepping
 from thalweg.arrays import Array
 from thalweg.callbacks import Callback, History
 from thalweg.checks import check_count
@@ -106,11 +106,9 @@ class Trainer(Training):
             raise self.explain(outcome.losses[0], data, np.arange(rows))
         return float(outcome.losses[0])
 
-    def _in_place(self, x: Array) -> bool:
-        return arrays.readable_in_place(x, self.model.dtype)
-
-    def _unfused(self, rows: int, kind: str, weighted: bool, x: Array) -> Runner:
-        job = self.job(rows, kind, weighted, False, in_place=self._in_place(x), input_gradient=True)
+    def _unfused(self, rows: int, kind: str, weighted: bool, x: _native.Source) -> Runner:
+        in_place = x.is_readable_in_place(self.model.shape.code)
+        job = self.job(rows, kind, weighted, False, in_place=in_place, input_gradient=True)
         return self.runner(job, self._machine or self.machine())
 
     def forward(self, x: npt.ArrayLike) -> Array:
@@ -118,10 +116,11 @@ class Trainer(Training):
         self.model.guard.check("forward")
         self.model.check_learned()
         x = self.model.check_inputs(x, "x")
-        runner = self._unfused(len(x), "values", False, x)
-        self._run(runner, None, x=arrays.source(x), until="forwarded")
+        source = _native.Source(x)
+        runner = self._unfused(len(x), "values", False, source)
+        self._run(runner, None, x=source, until="forwarded")
         self._last = runner, x, self._settings()
-        return runner.output().copy()
+        return runner.output.copy()
 
     def backward(self, dy: npt.ArrayLike, input_gradient: bool = False) -> "list[Array] | tuple[list[Array], Array]":
         """Return the gradients of all parameters for the last `forward`, given that of the outputs.
@@ -143,7 +142,7 @@ class Trainer(Training):
             raise RuntimeError("backward: call forward(x) first")
         runner, x, _ = self._last
         given = arrays.as_real(dy, "dy")
-        view = runner.output_gradient()
+        view = runner.output_gradient
         if given.shape != view.shape:
             raise ValueError(f"dy has shape {given.shape}; expected {view.shape}")
         view[...] = given
@@ -163,7 +162,7 @@ class Trainer(Training):
         """
         self.model.guard.check("gradients")
         data = self._check(x, y, sample_weight)
-        runner = self._unfused(len(data.x), data.kind, data.weight is not None, data.x)
+        runner = self._unfused(len(data.x), data.kind, data.weight is not None, data.sources["x"])
         if isinstance(self.loss, CustomLoss):
             source = data.sources["x"]
             loss = stepping.own_loss(self.loss, runner, source, data.y, seed=self.seed, step=self.position.step)

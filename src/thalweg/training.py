@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from thalweg import _native, arrays, files, loop, losses, system
@@ -138,10 +138,11 @@ class Training:
         """Return the program of a job, made when first asked for."""
         slots = self._bind_slots()
         shape = self.model.shape
-        if self.optimizer.regulates or any(layer.regulated for layer in shape.layers):
-            job = replace(job, regulated=True, averaged=self.optimizer.average is not None)
+        if self.optimizer.regulates or shape.regulated:
+            job = job._replace(regulated=True, averaged=self.optimizer.average is not None)
         key = (shape, job, machine)
-        if key not in self._runners:
+        runner = self._runners.get(key)
+        if runner is None:
             plan = make_plan(shape, job, machine, self.isa)
             norms = any(layer.kind in ("layer_norm", "batch_norm") for layer in shape.layers)
             if (norms or not plan.fused) and self._gradients is None:
@@ -150,8 +151,8 @@ class Training:
                 del self._runners[next(iter(self._runners))]
             self._average_frozen(shape)
             blocks = (self.model.block, self._gradients, slots, self.model.statistics_block)
-            self._runners[key] = bind(plan, shape, self.loss, *blocks)
-        return self._runners[key]
+            runner = self._runners[key] = bind(plan, shape, self.loss, *blocks)
+        return runner
 
     def scalars(self, runner: Runner, steps: Array, scale: float = 1.0) -> Array:
         """Return the scalars that a program takes for some global steps."""

@@ -1,0 +1,125 @@
+"""The optimizer alone, on 10 and 100 million parameters: python benchmarks/optimizer_only.py.
+
+`tw.kernels.sgd_update` (momentum 0.9) and `adam_update`, in place on arrays of float32, beside torch.optim's SGD and Adam,
+fused and as they come, and beside a probe: a loop in C, compiled here, over the same arrays on as many threads
+(streams.c). Each contestant plays in a process of its own, in turn; a call's time is the median of a turn, ratios are medians
+over rounds of the ratio within the round. PASS or FAIL; the status is 1 on a FAIL.
+"""
+
+import argparse
+import ctypes
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probe import compile_beside
+from thalweg import get_num_threads, kernels
+from turns import Figures, Verdict, installed, play_in_turn, repeated, report, show
+
+LR, MOMENTUM = 1e-3, 0.9
+STREAMS = {"sgd": 5, "adam": 7}  # arrays read and written
+BARS = {  # a contestant's time over that of thalweg
+    ("probe", "sgd"): 0.9, ("probe", "adam"): 0.9, ("torch fused", "sgd"): 0.97, ("torch fused", "adam"): 0.97,
+    ("torch", "sgd"): 1.4, ("torch", "adam"): 3.0,
+}  # fmt: skip
+
+Vector = NDArray[np.float32]
+
+
+def first_arrays(n: int) -> tuple[Vector, Vector]:
+    """Return weights and their gradient, whose entries are far from zero."""
+    rng = np.random.default_rng(0)
+    part = rng.uniform(0.5, 1.5, 1000).astype(np.float32)
+    return np.zeros(n, np.float32), np.resize(part, n)
+
+
+def thalweg(rule: str, n: int) -> tuple[Vector, Callable[[], object]]:
+    """Return weights and what updates them: thalweg's kernel."""
+    w, g = first_arrays(n)
+    state = [np.zeros(n, np.float32) for _ in range(STREAMS[rule] // 2 - 1)]
+    if rule == "sgd":
+        return w, partial(kernels.sgd_update, w, g, *state, lr=LR, momentum=MOMENTUM)
+    return w, partial(kernels.adam_update, w, g, *state, step=1, lr=LR)
+
+
+def probe(rule: str, n: int) -> tuple[None, Callable[[], object]]:
+    """Return the loop over the same streams; what it computes is nobody's business."""
+    library = compile_beside("streams.c", "-O3")
+    if library is None:
+        raise SystemExit("the probe needs a C compiler")
+    w, g = first_arrays(n)
+    arrays = [w, g, *(np.zeros(n, np.float32) for _ in range(STREAMS[rule] // 2 - 1))]
+    pointers = [array.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for array in arrays]
+    loop = library.momentum_streams if rule == "sgd" else library.adam_streams
+    return None, lambda: (loop(*pointers, ctypes.c_long(n), ctypes.c_int(get_num_threads())), arrays)
+
+
+def torch(rule: str, n: int, fused: bool = False) -> tuple[Vector, Callable[[], object]]:
+    """Return weights and what updates them: torch.optim."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    w, g = (torch.from_numpy(array) for array in first_arrays(n))
+    parameter = torch.nn.Parameter(w)
+    parameter.grad = g
+    if rule == "sgd":
+        return w.numpy(), torch.optim.SGD([parameter], lr=LR, momentum=MOMENTUM, fused=fused).step
+    return w.numpy(), torch.optim.Adam([parameter], lr=LR, fused=fused).step
+
+
+CONTESTANTS = {"thalweg": thalweg, "probe": probe, "torch": torch, "torch fused": partial(torch, fused=True)}
+
+
+def measure(name: str, sizes: list[int], seconds: float) -> Figures:
+    """Return milliseconds of an update, after the first one was found to be right."""
+    figures = {}
+    for n in sizes:
+        for rule in STREAMS:
+            w, update = CONTESTANTS[name](rule, n)
+            update()
+            if w is not None:
+                expected = -LR * (first_arrays(n)[1] if rule == "sgd" else np.ones(n, np.float32))
+                np.testing.assert_allclose(w, expected, rtol=1e-5)
+            figures[f"{rule} {n:,}"] = 1e3 * median(repeated(update, time.perf_counter, seconds))
+    return figures
+
+
+def judge(played: dict[str, list[Figures]], sizes: list[int]) -> list[Verdict]:
+    """Hold all ratios against their bars, and print what flows in a second."""
+    verdicts = []
+    for n in sizes:
+        for rule, streams in STREAMS.items():
+            what = f"{rule} {n:,}"
+            took = median(figures[what] for figures in played["thalweg"])
+            print(f"thalweg {what}: {took:.2f} ms, {streams * 4e-6 * n / took:.1f} GB/s")
+            for peer in played.keys() - {"thalweg"}:
+                pairs = zip(played[peer], played["thalweg"], strict=True)
+                ratio = median(theirs[what] / ours[what] for theirs, ours in pairs)
+                verdicts.append(Verdict(f"x {peer}: {what}", ratio, BARS[peer, rule], True))
+    return sorted(verdicts, key=lambda verdict: verdict.what)
+
+
+def main() -> int:
+    """Measure in turn and judge; or play one contestant."""
+    parser = argparse.ArgumentParser(description="The optimizer alone.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement in a round")
+    parser.add_argument("--millions", type=int, nargs="+", default=[10, 100], help="parameters")
+    parser.add_argument("--play", choices=CONTESTANTS, help="be one contestant, and print its figures")
+    options = parser.parse_args()
+    sizes = [millions * 10**6 for millions in options.millions]
+    if options.play:
+        show(measure(options.play, sizes, options.seconds))
+        return 0
+    names = ["thalweg", "probe", *installed({"torch": "torch", "torch fused": "torch"})]
+    played = play_in_turn(names, options.rounds, "--seconds", options.seconds, "--millions", *options.millions)
+    return report(judge(played, sizes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
