@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/activation.hpp"
+#include "kernels/block.hpp"
 #include "kernels/dense.hpp"
 #include "kernels/dropout.hpp"
 #include "kernels/gather.hpp"
@@ -28,6 +29,9 @@ constexpr KernelTable table_of(DType dtype) {
           dense_input_gradient<T>,
           dense_weight_gradient<T>,
           update<T>,
+          gram<T>,
+          block_forward<T>,
+          keep_step<T>,
           activate<T>,
           softmax_backward<T>,
           pass_gradient<T>,

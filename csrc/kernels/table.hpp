@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/arguments.hpp"
+#include "kernels/block_arguments.hpp"
 #include "kernels/layer_arguments.hpp"
 
 namespace thalweg {
@@ -16,6 +17,9 @@ struct KernelTable {
   void (*dense_input_gradient)(const DenseInputGradient&) noexcept;
   void (*dense_weight_gradient)(const DenseWeightGradient&) noexcept;
   void (*update)(const Update&) noexcept;
+  void (*gram)(const Gram&) noexcept;
+  void (*block_forward)(const BlockForward&) noexcept;
+  void (*keep_step)(const KeepStep&) noexcept;
   void (*activate)(const Activate&) noexcept;
   void (*softmax_backward)(const SoftmaxBackward&) noexcept;
   void (*pass_gradient)(const PassGradient&) noexcept;

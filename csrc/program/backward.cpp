@@ -11,7 +11,7 @@ void Builder::backward() {
       if (graph_.wanted[l + 1]) through(l);
     if (spec().fused) commit();
     for (int l = layers() - 1; l >= 0; --l)
-      if (layer(l).kind == LayerKind::dense && trains(layer(l))) weight_gradient(l);
+      if (layer(l).kind == LayerKind::dense && trains(layer(l))) l == 0 && in_block() ? keep_step() : weight_gradient(l);
   }
   set_mark(differentiated);
   if (!spec().fused && spec().loss != Loss::none) commit();

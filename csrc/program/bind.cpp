@@ -244,6 +244,11 @@ Program::Task Program::bind(const Step& step, int thread) const {
     case Kind::commit: return bind_commit(thread);
     case Kind::commit_statistics: return bind_commit_statistics(step, own);
     case Kind::update: return bind_update(step, own);
+    case Kind::block_product: return BlockProduct{bind_forward(step, own, thread)};
+    case Kind::gram: return bind_gram(step, own, thread);
+    case Kind::block_forward: return bind_block_forward(step, own);
+    case Kind::keep_step: return bind_keep_step(step, own);
+    case Kind::block_update: return BlockUpdate{bind_weight_gradient(step, own, thread)};
   }
   return Nothing{};
 }

@@ -10,7 +10,7 @@ Plan build_plan(const Spec& spec, const Schedule& schedule) { return Builder(spe
 
 Builder::Builder(const Spec& spec, const Schedule& schedule) : graph_(spec), schedule_(schedule) {
   plan_.spec = spec;
-  plan_.spec.in_place = spec.in_place && layers() > 0 && graph_.only_dense_reads_input && !spec.standardize;
+  plan_.spec.in_place = spec.in_place && spec.block == 1 && layers() > 0 && graph_.only_dense_reads_input && !spec.standardize;
   plan_.threads = schedule.threads;
   plan_.schedule = schedule.name;
   plan_.parameters = plan_parameters(spec);
@@ -27,8 +27,10 @@ Plan Builder::build() && {
     norm_buffers();
     loss_buffers();
     parameter_buffers();
+    block_buffers();
+    if (in_block()) begin_block();
     set_mark(begin);
-    gather();
+    if (!in_block()) gather();
     for (int l = 0; l < layers(); ++l) forward(l);
     set_mark(forwarded);
     loss();
@@ -36,6 +38,7 @@ Plan Builder::build() && {
     backward();
     commit_statistics();
     updates();
+    if (in_block()) end_block();
   }
   place_barriers(plan_);
   place_buffers(plan_);
@@ -86,7 +89,8 @@ void Builder::value_buffers() {
     const std::string number = std::to_string(v);
     const Index width = graph_.width[v];
     plan_.extents.push_back(width);
-    value_.push_back(add_matrix(v == 0 ? "x" : "y" + number, batch, width, v == 0 && private_input()));
+    const Index rows = v == 0 ? batch * spec().block : batch;
+    value_.push_back(add_matrix(v == 0 ? "x" : "y" + number, rows, width, v == 0 && private_input()));
     const bool last = v == last_value();
     const bool wanted = spec().backward ? graph_.wanted[v] || last : last && spec().loss != Loss::none;
     gradient_.push_back(wanted ? add_matrix(v == 0 ? "dx" : "dy" + number, batch, width) : none);

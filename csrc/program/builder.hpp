@@ -1,5 +1,5 @@
 // From a spec and a schedule to a plan: buffers, and steps in the order in which they run, with their owners.
-// builder.cpp goes forward and updates; backward.cpp has the way back.
+// builder.cpp goes forward and updates; backward.cpp has the way back, block.cpp what exact-block SGD does instead.
 #pragma once
 
 #include <string>
@@ -65,6 +65,13 @@ class Builder {
   void weight_gradient(int l);
   void commit();
 
+  bool in_block() const { return spec().block > 1; }
+  void block_buffers();
+  void begin_block();
+  void block_forward();
+  void keep_step();
+  void end_block();
+
   void commit_statistics();
   void updates();
   void flat_update();
@@ -79,6 +86,8 @@ class Builder {
   std::vector<int> weight_, weight_gradient_;  // of each parameter
   std::vector<NormBuffers> norm_;          // of each layer
   int targets_ = none, loss_ = none, fault_ = none, row_weight_ = none, scratch_ = none;
+  int block_start_ = none, block_gram_ = none, block_kept_ = none;
+  Space block_rows_ = none;
 };
 
 }  // namespace thalweg

@@ -28,6 +28,11 @@ const char* name_of(Kind kind) {
     case Kind::commit: return "commit";
     case Kind::commit_statistics: return "statistics";
     case Kind::update: return "update";
+    case Kind::block_product: return "block product";
+    case Kind::gram: return "gram";
+    case Kind::block_forward: return "block forward";
+    case Kind::keep_step: return "keep step";
+    case Kind::block_update: return "block update";
   }
   return "";
 }
@@ -39,8 +44,9 @@ std::string shape_of(const Buffer& b) {
                         : "(" + std::to_string(b.rows) + ", " + std::to_string(b.columns) + ")";
 }
 
-std::string owner_of(Space owner) {
+std::string owner_of(const Plan& plan, Space owner) {
   if (owner == every_thread) return "every thread";
+  if (plan.spec.block > 1 && owner + 1 == static_cast<Space>(plan.extents.size())) return "block rows";
   return owner == batch_rows ? "rows" : "units " + std::to_string(owner - 1);
 }
 
@@ -59,7 +65,7 @@ std::string operands(const Plan& plan, const Step& step) {
 std::string line_of(const Plan& plan, const Step& step) {
   char line[256];
   std::snprintf(line, sizeof line, "%-7s %-15s %-13s %8.3f  %s\n", step.barrier ? "barrier" : "", name_of(step.kind),
-                owner_of(step.owner).c_str(), step.flops * 1e-6, operands(plan, step).c_str());
+                owner_of(plan, step.owner).c_str(), step.flops * 1e-6, operands(plan, step).c_str());
   return line;
 }
 
@@ -76,11 +82,15 @@ std::string mark_of(const Plan& plan, int step) {
 
 std::string Plan::describe() const {
   std::string text = "schedule: " + schedule + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") +
-                     (spec.fused ? ", fused" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
+                     (spec.fused ? ", fused" : "") +
+                     (spec.block > 1 ? ", blocks of " + std::to_string(spec.block) + " steps" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
                      "before  step            owner          Mflop    output <- inputs\n";
   int barriers = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
-    text += mark_of(*this, static_cast<int>(i)) + line_of(*this, steps[i]);
+    const int step = static_cast<int>(i);
+    if (spec.block > 1 && step == marks[begin]) text += "-- for each step\n";
+    if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
+    text += mark_of(*this, step) + line_of(*this, steps[i]);
     barriers += steps[i].barrier;
   }
   return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +

@@ -6,7 +6,7 @@ namespace thalweg {
 void Builder::forward(int l) {
   const Space owner = owner_[l + 1];
   switch (layer(l).kind) {
-    case LayerKind::dense: return dense_forward(l);
+    case LayerKind::dense: return l == 0 && in_block() ? block_forward() : dense_forward(l);
     case LayerKind::activation: add_layer_step(Kind::activate, l, owner, {}, 20); return;
     case LayerKind::dropout: add_layer_step(spec().backward ? Kind::dropout : Kind::activate, l, owner, {}, 20); return;
     case LayerKind::add: {

@@ -21,13 +21,21 @@ Index round_up(Index n, Index unit) { return (n + unit - 1) / unit * unit; }
 
 }  // namespace
 
-// Walks the steps round and round, as training does, until no walk asks for another barrier.
+// Walks the steps round and round, as training does, until no walk asks for another barrier; those between the marks
+// twice, as in a block.
 void place_barriers(Plan& plan) {
   if (plan.threads == 1) return;
+  std::vector<int> walk;
+  const auto walk_on = [&](int from, int to) {
+    for (int i = from; i < to; ++i) walk.push_back(i);
+  };
+  walk_on(0, plan.marks[updated]);
+  walk_on(plan.marks[begin], static_cast<int>(plan.steps.size()));
   std::vector<Access> since;  // all accesses since the last barrier
   for (bool changed = true; changed;) {
     changed = false;
-    for (Step& step : plan.steps) {
+    for (int i : walk) {
+      Step& step = plan.steps[i];
       if (!step.barrier && any_conflict(plan, since, step.accesses)) changed = step.barrier = true;
       if (step.barrier) since.clear();
       since.insert(since.end(), step.accesses.begin(), step.accesses.end());

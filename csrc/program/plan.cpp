@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "program/builder.hpp"
+#include "program/graph.hpp"
 #include "program/schedule.hpp"
 
 namespace thalweg {
@@ -30,6 +31,13 @@ void check_layers(const Spec& spec) {
   }
 }
 
+bool may_block(const Spec& spec) {
+  const Graph graph(spec);
+  const bool first = !spec.layers.empty() && spec.layers[0].kind == LayerKind::dense && trains(spec.layers[0]);
+  const bool plain = spec.rule == Rule::sgd && !spec.regulated && !spec.averaged && !spec.weighted && !spec.input_gradient;
+  return first && plain && spec.fused && graph.readers[0] == 1 && spec.batch * spec.block % 2 == 0;
+}
+
 void check(const Spec& spec, const Machine& machine) {
   require(machine.threads >= 1, "threads must be at least 1, got ", machine.threads);
   if (spec.flat > 0) return;
@@ -40,12 +48,14 @@ void check(const Spec& spec, const Machine& machine) {
   require(spec.targets != Targets::labels || spec.loss == Loss::cross_entropy, "labels are for cross_entropy");
   require(spec.rule == Rule::none || spec.backward, "a rule needs gradients");
   require(!spec.fused || spec.rule != Rule::none, "a fused plan needs a rule");
+  require(spec.block >= 1 && (spec.block == 1 || may_block(spec)), "blocks of ", spec.block, " steps are for fused SGD ",
+          "without penalties or row weights, whose first layer is dense, trained, and alone in reading x");
 }
 
 }  // namespace
 
 Range Plan::owned(Space space, int thread) const {
-  if (space == every_thread) return {0, spec.batch};
+  if (space == every_thread) return {0, spec.batch * spec.block};
   const Index extent = extents[space], grains = (extent + padding - 1) / padding;
   const auto cut = [&](Index t) { return std::min(extent, grains * t / threads * padding); };
   return {cut(thread), cut(thread + 1)};

@@ -87,6 +87,11 @@ enum class Kind {
   commit,  // the batch's loss; a step that is not finite, or was told to stop, ends here
   commit_statistics,
   update,
+  block_product,
+  gram,
+  block_forward,
+  keep_step,
+  block_update,
 };
 const char* name_of(Kind kind);
 
@@ -120,7 +125,7 @@ struct Step {
 
 // Runs begin and stop at marks: [begin, forwarded) makes outputs, [.., measured) losses and the gradient of the
 // outputs, [.., differentiated) all gradients, [.., committed) decides, [.., recorded) takes the batch into the running
-// statistics, [.., updated) updates.
+// statistics, [.., updated) updates. Steps outside all marks, before `begin` and from `updated` on, run once a block.
 enum Mark { begin, forwarded, measured, differentiated, committed, recorded, updated, mark_count };
 
 struct Price {

@@ -1,6 +1,7 @@
 // Walks every thread through the steps of a slice. Threads meet at the plan's barriers and nowhere else.
 #include "program/program.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/rng.hpp"
@@ -20,7 +21,7 @@ Outcome Program::run(const Slice& slice, Mark from, Mark to) noexcept {
   stop_ = false;
   outcome_ = {0, Status::done};
   asked_ = std::chrono::steady_clock::now();
-  const auto body = [&](int thread) { walk({slice, thread, 0, slice.first, 1, double(plan_.spec.batch), false}, from, to); };
+  const auto body = [&](int thread) { walk({slice, thread, 0, slice.first, 0, 0, 1, double(plan_.spec.batch), false}, from, to); };
   if (!run_threads(plan_.threads, body)) return {0, Status::no_threads};
   if (stop_) outcome_.status = Status::stopped;
   return outcome_;
@@ -37,14 +38,31 @@ double Program::gradient_squares() const noexcept {
 }
 
 void Program::walk(Moment moment, Mark from, Mark to) {
-  for (; moment.round < moment.slice.steps; ++moment.round, moment.row += plan_.spec.batch) {
-    if (walk_round(moment, from, to) == Next::end) return;
-    if (moment.thread == 0) ++outcome_.steps;
-  }
+  while (moment.round < moment.slice.steps)
+    if (walk_block(moment, from, to) == Next::end) return;
 }
 
-Program::Next Program::walk_round(Moment& moment, Mark from, Mark to) {
-  for (int i = plan_.marks[from]; i < plan_.marks[to]; ++i) {
+// The rounds of a block, of which a plan without blocks has one. A block that ends early still updates with the steps
+// that it has made.
+Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
+  const Index rounds = std::min(plan_.spec.block, moment.slice.steps - moment.round), batch = plan_.spec.batch;
+  moment.block_rows = rounds * batch;
+  walk_steps(moment, 0, plan_.marks[begin]);
+  Next next = Next::step;
+  for (moment.row_in_block = 0; moment.row_in_block < rounds * batch; moment.row_in_block += batch) {
+    next = walk_steps(moment, plan_.marks[from], plan_.marks[to]);
+    if (next == Next::end) break;
+    ++moment.round;
+    moment.row += batch;
+    if (moment.thread == 0) ++outcome_.steps;
+  }
+  moment.block_rows = moment.row_in_block;
+  walk_steps(moment, plan_.marks[updated], static_cast<int>(plan_.steps.size()));
+  return next;
+}
+
+Program::Next Program::walk_steps(Moment& moment, int from, int to) {
+  for (int i = from; i < to; ++i) {
     const Step& step = plan_.steps[i];
     if (step.barrier) moment.stop = barrier_.wait(moment.thread, stop_.load(std::memory_order_relaxed));
     moment.pieces = step.pieces;
@@ -93,7 +111,7 @@ const Index* Program::order_from(const Moment& moment) const {
 }
 
 Program::Next Program::run(const GatherInput& task, Moment& moment) {
-  in_pieces(moment, task.rows, [&](Range part) {
+  in_pieces(moment, {task.rows.begin, std::min(task.rows.end, moment.block_rows)}, [&](Range part) {
     Gather gather = task;
     gather.array = rows_from(moment.slice.x, moment);
     gather.order = order_from(moment);

@@ -65,6 +65,8 @@ class Program {
   struct GatherTargets : Gather {};
   struct GatherWeights : Gather {};
   struct Commit : SumRows {};
+  struct BlockProduct : DenseForward {};
+  struct BlockUpdate : DenseWeightGradient {};
   template <class Kernel>
   struct DropoutOf : Kernel {
     int layer;
@@ -72,7 +74,8 @@ class Program {
   using Task = std::variant<Nothing, GatherInput, GatherTargets, GatherLabels, GatherWeights, DenseForward, Activate, Add,
                             DropoutOf<Dropout>, LayerNorm, BatchNorm, RowLoss, PassGradient, SoftmaxBackward,
                             DropoutOf<DropoutGradient>, DenseInputGradient, DenseWeightGradient, LayerNormInputGradient,
-                            LayerNormWeightGradient, BatchNormGradient, Commit, CommitStatistics, Update>;
+                            LayerNormWeightGradient, BatchNormGradient, Commit, CommitStatistics, Update, BlockProduct, Gram,
+                            BlockForward, KeepStep, BlockUpdate>;
   enum class Next { step, round, end };  // go on with the next step; with the next round of steps; not at all
 
   // What changes while a thread walks through a slice.
@@ -80,6 +83,8 @@ class Program {
     const Slice& slice;
     int thread;
     Index round, row;    // round of steps, and its first row in the order
+    Index block_rows;    // of the block of steps at hand; of a plan without blocks, of the step
+    Index row_in_block;  // the step's first
     int pieces;          // of the step at hand
     double weight_sum;   // of the batch's rows
     bool stop;           // agreed by all threads at the last barrier
@@ -105,6 +110,9 @@ class Program {
   DenseInputGradient bind_input_gradient(const Step& step, Range own, int thread) const;
   DenseWeightGradient bind_weight_gradient(const Step& step, Range own, int thread) const;
   Commit bind_commit(int thread) const;
+  Gram bind_gram(const Step& step, Range rows, int thread) const;
+  BlockForward bind_block_forward(const Step& step, Range own) const;
+  KeepStep bind_keep_step(const Step& step, Range own) const;
   Update bind_update(const Step& step, Range own) const;
   Parameter parameter(int index) const;
   double* statistics(int index, int row) const;
@@ -114,7 +122,8 @@ class Program {
   Index ld(int buffer) const { return plan_.buffers[buffer].ld; }
 
   void walk(Moment moment, Mark from, Mark to);
-  Next walk_round(Moment& moment, Mark from, Mark to);
+  Next walk_block(Moment& moment, Mark from, Mark to);
+  Next walk_steps(Moment& moment, int from, int to);
   Array rows_from(const Array& array, const Moment& moment) const;
   const Index* order_from(const Moment& moment) const;
   const double* scalars_of(const Moment& moment) const {
@@ -154,6 +163,11 @@ class Program {
   Next run(const Commit& task, Moment& moment);
   Next run(const CommitStatistics& task, Moment&) { return call(table_.commit_statistics, task); }
   Next run(const Update& task, Moment& moment);
+  Next run(const BlockProduct& task, Moment& moment);
+  Next run(const Gram& task, Moment&) { return call(table_.gram, task); }
+  Next run(const BlockForward& task, Moment& moment);
+  Next run(const KeepStep& task, Moment& moment);
+  Next run(const BlockUpdate& task, Moment& moment);
   template <class Kernel>
   Next drop(void (*kernel)(const Kernel&) noexcept, DropoutOf<Kernel> task, const Moment& moment);
 

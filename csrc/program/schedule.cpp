@@ -26,17 +26,19 @@ double busiest_share(const Plan& plan, Space owner) {
 
 std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {
   const size_t layers = spec.layers.size();
+  const bool block = spec.block > 1;  // there the first layer's columns are owned, however few
   std::vector<Schedule> all;
-  if (machine.threads == 1 || !machine.exactly) all.push_back({"one thread", 1, std::vector<bool>(layers, false)});
+  if (machine.threads == 1 || !machine.exactly) all.push_back({"one thread", 1, std::vector<bool>(layers, block)});
   if (machine.threads == 1) return all;
   const int threads = machine.threads;
-  all.push_back({"rows", threads, std::vector<bool>(layers, false)});
+  if (!block) all.push_back({"rows", threads, std::vector<bool>(layers, false)});
   size_t lowest = 0;
   while (lowest < layers && spec.layers[lowest].kind != LayerKind::dense) ++lowest;
-  if (lowest == layers || !wide(spec.layers[lowest], threads)) return all;
+  if (lowest == layers || !(block || wide(spec.layers[lowest], threads))) return all;
   Schedule first{"columns first", threads, std::vector<bool>(layers, false)}, columns{"columns", threads, {}};
   first.by_columns[lowest] = true;
   for (const LayerSpec& layer : spec.layers) columns.by_columns.push_back(wide(layer, threads));
+  columns.by_columns[lowest] = true;
   if (columns.by_columns != first.by_columns) all.push_back(first);
   all.push_back(columns);
   return all;

@@ -59,6 +59,7 @@ struct Spec {
   bool averaged = false;
   bool backward = false;
   bool fused = false;
+  Index block = 1;  // more: exact-block SGD, the first layer's updates of so many steps at a time (block.cpp)
   bool input_gradient = false;
   bool in_place = false;  // x has our dtype, neighbouring columns and the batch's order: no gather
   Index flat = 0;         // > 0: no layers, one parameter of so many elements, to be updated

@@ -82,7 +82,7 @@ cdef extern from "program/plan.hpp" namespace "thalweg" nogil:
         Regulation weight, offset
     cdef cppclass Spec:
         DType dtype
-        int64_t batch, inputs, flat
+        int64_t batch, inputs, flat, block
         vector[LayerSpec] layers
         double smoothing
         Loss loss

@@ -67,6 +67,7 @@ class Plan:
         fused: bool = False,
         input_gradient: bool = False,
         in_place: bool = False,
+        block: int = 1,
         flat: int = 0,
         threads: int = 1,
         exactly: bool = False,

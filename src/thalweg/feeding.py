@@ -16,6 +16,7 @@ from thalweg import _native, arrays, frames
 from thalweg.arrays import Array, check_weight
 from thalweg.checks import check_count_or_none
 from thalweg.custom import CustomLoss
+from thalweg.exact_block import steps_to_take
 from thalweg.weighting import ClassWeight, weigh
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Data:
 class Piece:
     """Some steps of equal batches: so many rows of some data a step, from the `first` on, where given in an order.
 
-    A step whose gradient is accumulated takes `part` rows at a time; None: all.
+    A step whose gradient is accumulated takes `part` rows at a time; None: all. `block` steps update the first layer
+    together: see `exact_block`.
     """
 
     data: Data
@@ -64,6 +66,7 @@ class Piece:
     first: int = 0
     order: Array | None = None
     part: int | None = None
+    block: int = 1
 
     def numbers(self, step: int) -> Array:
         """Return the numbers of the rows of a step's batch."""
@@ -163,6 +166,11 @@ class Rows:
         weight = weigh(class_weight, self.loss, data.y, self.model.shape.outputs, data.weight)
         data.weight = weight if class_weight is None else check_weight(weight, len(data.y), self.model.dtype, name)
 
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.data.weight is not None
+
     def learn_inputs(self) -> None:
         """Let the model learn what it standardises its inputs by."""
         self.model.learn_inputs(self.data.x)
@@ -174,15 +182,16 @@ class Rows:
         if self.order is not None:
             _native.shuffle(self.order, seed, position.epoch)
 
-    def take(self, position: "Position", most: int) -> Piece | None:
-        """Return at most so many steps, or the last, smaller one."""
+    def take(self, position: "Position", most: int, block: int = 1) -> Piece | None:
+        """Return at most so many steps, rounded up to whole blocks, or the last, smaller one."""
         done = position.step_in_epoch
         if done == self.steps:
             return None
         first = done * self.rows
         if done == self.full_steps:
             return Piece(self.data, self.tail, 1, first, self.order, self.batch)
-        return Piece(self.data, self.rows, min(most, self.full_steps - done), first, self.order, self.batch)
+        steps = min(steps_to_take(done, most, block), self.full_steps - done)
+        return Piece(self.data, self.rows, steps, first, self.order, self.batch, block)
 
 
 class Batches:
@@ -197,7 +206,7 @@ class Batches:
     """
 
     batch = rows = samples = None  # not known before they have come
-    shuffle = False
+    shuffle = weighted = False
 
     def __init__(self, model: "Sequential", loss: "Loss", given: Any, steps: int | None, epochs: int) -> None:
         self.model, self.loss, self.given, self.limit = (
@@ -238,7 +247,7 @@ class Batches:
         if self._ended:
             self._open()
 
-    def take(self, position: "Position", most: int) -> Piece | None:
+    def take(self, position: "Position", most: int, block: int = 1) -> Piece | None:
         """Return the next batch."""
         if position.step_in_epoch == self.limit:
             return None

@@ -16,6 +16,7 @@ from thalweg.arrays import Array
 from thalweg.callbacks import Callback, History, Logs
 from thalweg.checks import check_count, check_flag, check_number
 from thalweg.events import check_callbacks
+from thalweg.exact_block import steps_of_block
 from thalweg.guard import DeferredInterrupt
 from thalweg.loss import Loss
 from thalweg.optimizer import Optimizer
@@ -40,6 +41,7 @@ class Settings:
     shown: bool
     callbacks: list[Callback]
     metrics: Metrics | None = None
+    exact_block: bool = True
 
 
 def check_data(
@@ -137,11 +139,12 @@ def check_settings(
     verbose: str | int,
     callbacks: Callback | Iterable[Callback] | None,
     metrics: Metrics | None,
+    exact_block: bool = True,
 ) -> Settings:
     """Check all other arguments of a call of fit."""
     more, checked = check_count(epochs, "epochs", 0), check_callbacks(callbacks)
     choose(metrics, loss)  # raises before anything has changed
-    return Settings(more, is_shown(verbose), checked, metrics)
+    return Settings(more, is_shown(verbose), checked, metrics, check_flag(exact_block, "exact_block"))
 
 
 class Run:
@@ -214,7 +217,7 @@ class Run:
         self.in_epoch = False
         while True:
             machine, most = self.pace.next()
-            piece = self.feed.take(position, self._before_events(most))
+            piece = self.feed.take(position, self._before_events(most), self._block())
             if piece is None:
                 break
             self._slice(piece, machine)
@@ -250,6 +253,12 @@ class Run:
             scores = self.trainer.model.evaluate(x, y, sample_weight=weight, **settings)
         self._tell("on_test_end", dict(scores))
         return {f"val_{name}": value for name, value in scores.items()}
+
+    def _block(self) -> int:
+        """Return how many steps update the first layer together."""
+        if not self.settings.exact_block:
+            return 1
+        return steps_of_block(self.trainer, self.feed.rows, self.feed.weighted)
 
     def _slice(self, piece: feeding.Piece, machine: system.Machine) -> None:
         """Run some steps of equal batches; then bring the counters up to date."""

@@ -84,6 +84,7 @@ class Sequential(Network):
         verbose: str | int = "auto",
         num_threads: int | None = None,
         finish_with_average: bool = False,
+        exact_block: bool = True,
     ) -> History:
         """Train the model.
 
@@ -137,6 +138,8 @@ class Sequential(Network):
         finish_with_average : bool, default False
             Leave the average of the weights in the model at the end; for an optimizer with ``average``, and
             `ScheduleFreeAdamW`.
+        exact_block : bool, default True
+            Let plain SGD with at most 8 rows a step update the first layer in blocks; see `Trainer`.
 
         Returns
         -------
@@ -178,8 +181,7 @@ class Sequential(Network):
             X, y, batch_size=batch_size, epochs=epochs, steps_per_epoch=steps_per_epoch, validation_data=validation_data,
             validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
             shuffle=shuffle, seed=seed, callbacks=callbacks, verbose=verbose, num_threads=num_threads,
-            finish_with_average=finish_with_average,
-            started=self._keep,
+            finish_with_average=finish_with_average, exact_block=exact_block, started=self._keep,
         )  # fmt: skip
 
     def _keep(self, trainer: "Trainer") -> None:

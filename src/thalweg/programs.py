@@ -88,6 +88,7 @@ class Job(NamedTuple):
     fused: bool = False
     input_gradient: bool = False
     in_place: bool = False
+    block: int = 1
 
 
 @lru_cache(maxsize=64)

@@ -44,7 +44,8 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
         return _one_by_one(trainer, piece, machine, interrupt)
     data, position = piece.data, trainer.position
     in_place = piece.order is None and data.sources["x"].is_readable_in_place(trainer.model.shape.code)
-    job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, in_place=in_place)
+    more = {"in_place": in_place, "block": piece.block}
+    job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, **more)
     runner = trainer.runner(job, machine)
     losses, weights = np.empty(piece.steps), np.empty(piece.steps)
     scalars = trainer.scalars(runner, np.arange(position.step, position.step + piece.steps))

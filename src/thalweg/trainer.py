@@ -34,6 +34,9 @@ class Trainer(Training):
     fused : bool, default True
         Update weights inside the product that makes their gradient, so that no gradient is kept. False keeps them;
         the results are the same bits.
+    exact_block : bool, default True
+        In `fit` by plain SGD with at most 8 rows a step, update the first layer once for some 32 rows, in matrix products
+        that come to the same up to rounding: see docs/numerics.md. False, like `step`, updates it in every step.
     num_threads : int, optional
         Exactly so many, instead of what `set_num_threads` says.
     isa : str, optional
@@ -269,11 +272,13 @@ class Trainer(Training):
         verbose: str | int = "auto",
         num_threads: int | None = None,
         finish_with_average: bool = False,
+        exact_block: bool | None = None,
         started: "Callable[[Trainer], None] | None" = None,
     ) -> History:
         """Train for some more epochs; arguments as in `Sequential.fit`."""
         seed = self.seed if seed is None else check_seed(seed)
-        settings = loop.check_settings(self.loss, epochs, verbose, callbacks, metrics)
+        exact_block = self.exact_block if exact_block is None else exact_block
+        settings = loop.check_settings(self.loss, epochs, verbose, callbacks, metrics, exact_block)
         self._check_optimizer(finish_with_average)
         machine = self.machine(num_threads)
         feed, validation = loop.make_feed(
@@ -282,15 +287,18 @@ class Trainer(Training):
         )  # fmt: skip
         feed.weigh(class_weight)
         with self.model.guard.held("fit"):
-            self.seed = seed
             feed.learn_inputs()
-            self.model.loss, self._last = self.loss, None
-            self.model.feature_names = frames.column_names(X) or self.model.feature_names
+            self._take_over(X, seed)
             if started is not None:
                 started(self)
             history = loop.Run(self, feed, validation, settings, machine).train()
             self._finish(finish_with_average)
         return history
+
+    def _take_over(self, X: Any, seed: int) -> None:
+        self.seed = seed
+        self.model.loss, self._last = self.loss, None
+        self.model.feature_names = frames.column_names(X) or self.model.feature_names
 
     def _check_optimizer(self, finish_with_average: bool) -> None:
         self.check_outside("fit")

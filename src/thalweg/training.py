@@ -44,6 +44,7 @@ class Training:
         loss: "str | losses.Loss | LossFunction",
         optimizer: Optimizer,
         fused: bool = True,
+        exact_block: bool = True,
         num_threads: int | None = None,
         isa: str | None = None,
     ) -> None:
@@ -59,6 +60,7 @@ class Training:
         optimizer.check_model(model)
         self.optimizer = optimizer
         self.fused = bool(fused)
+        self.exact_block = bool(exact_block)
         self.num_threads = system.check_num_threads(num_threads)
         self.isa = isa
         self.seed = model.seed
@@ -160,7 +162,7 @@ class Training:
             return self.optimizer.regulated_scalars(steps, scale)
         return self.optimizer.scalars(steps)
 
-    def job(self, batch: int, kind: str, weighted: bool, fused: bool, **more: bool) -> Job:
+    def job(self, batch: int, kind: str, weighted: bool, fused: bool, **more: Any) -> Job:
         """Describe a training step."""
         name, kind = ("", "") if isinstance(self.loss, CustomLoss) else (self.loss.name, kind)
         return Job(

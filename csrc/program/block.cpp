@@ -1,0 +1,124 @@
+// Exact-block SGD (kernels/block_arguments.hpp): a plan whose steps between the marks run `spec.block` times, between steps
+// that run once a block. Of the first layer every step makes only what depends on the steps before it in the block; its
+// columns are owned, so that no weight crosses threads.
+#include "program/builder.hpp"
+#include "program/program.hpp"
+
+namespace thalweg {
+
+// ---- the plan -----------------------------------------------------------------------------------------------------
+
+void Builder::block_buffers() {
+  if (!in_block()) return;
+  const Index rows = spec().batch * spec().block, units = layer(0).units;
+  plan_.extents.push_back(rows);
+  block_rows_ = static_cast<Space>(plan_.extents.size()) - 1;
+  block_start_ = add_matrix("start", rows, units);
+  block_gram_ = add_matrix("gram", rows, rows);
+  block_kept_ = add_matrix("kept", rows, units);
+}
+
+// Before the block's first step: its rows, and their products with the weights of now and with each other.
+void Builder::begin_block() {
+  const Space units = units_of(1);
+  gather();
+  Step& start = add_step(Kind::block_product, units,
+                         {{value_[0], whole, false}, {weight_[0], units, false}, {block_start_, units, true}},
+                         product_flops(0));
+  start.input = value_[0];
+  start.output = block_start_;
+  start.parameter = 0;
+  Step& gram = add_step(Kind::gram, block_rows_, {{value_[0], whole, false}, {block_gram_, block_rows_, true}},
+                        double(spec().inputs) * spec().batch * spec().block);
+  gram.input = value_[0];
+  gram.output = block_gram_;
+  gram.parameter = 0;
+}
+
+void Builder::block_forward() {
+  const Space units = units_of(1);
+  const int kept = keeps_input(layer(0).activation) ? saved_[1] : none;
+  Step& step = add_step(Kind::block_forward, units,
+                        {{block_start_, units, false},
+                         {block_gram_, whole, false},
+                         {block_kept_, units, false},
+                         {value_[1], units, true},
+                         {fault_, units, true}},
+                        double(spec().batch) * spec().batch * spec().block * layer(0).units);
+  if (kept != none) step.accesses.push_back({kept, units, true});
+  step.input = block_start_;
+  step.output = value_[1];
+  step.other = fault_;
+  step.kept = kept;
+  step.activation = layer(0).activation;
+}
+
+void Builder::keep_step() {
+  const Space units = units_of(1);
+  Step& step = add_step(Kind::keep_step, units, {{gradient_[1], units, false}, {block_kept_, units, true}},
+                        double(spec().batch) * layer(0).units);
+  step.input = gradient_[1];
+  step.output = block_kept_;
+}
+
+void Builder::end_block() {
+  const Space units = units_of(1);
+  Step& step = add_step(Kind::block_update, units,
+                        {{value_[0], whole, false},
+                         {block_kept_, units, false},
+                         {weight_[0], units, true},
+                         {scratch_, every_thread, true}},
+                        product_flops(0));
+  step.input = block_kept_;
+  step.other = value_[0];
+  step.parameter = 0;
+  step.by_columns = true;
+}
+
+// ---- the program --------------------------------------------------------------------------------------------------
+
+Gram Program::bind_gram(const Step& step, Range rows, int thread) const {
+  const ParameterPlan& p = plan_.parameters[step.parameter];
+  return {data(step.output), ld(step.output), data(step.input, thread), ld(step.input), p.inputs, p.bias ? 1.0 : 0.0, rows};
+}
+
+BlockForward Program::bind_block_forward(const Step& step, Range own) const {
+  const int gram = plan_.find("gram"), kept = plan_.find("kept");
+  return {data(step.output), data_or_null(step.kept, 0), ld(step.output), data(step.input), ld(step.input), data(gram),
+          ld(gram), data(kept), ld(kept), data(step.other), step.activation, 0, plan_.spec.batch, own};
+}
+
+KeepStep Program::bind_keep_step(const Step& step, Range own) const {
+  return {data(step.output), ld(step.output), data(step.input), ld(step.input), 0, 0, plan_.spec.batch, own};
+}
+
+Program::Next Program::run(const BlockProduct& task, Moment& moment) {
+  DenseForward forward = task;
+  forward.rows = {0, moment.block_rows};
+  return call(table_.dense_forward, forward);
+}
+
+Program::Next Program::run(const BlockForward& task, Moment& moment) {
+  BlockForward forward = task;
+  forward.first = moment.row_in_block;
+  return call(table_.block_forward, forward);
+}
+
+Program::Next Program::run(const KeepStep& task, Moment& moment) {
+  KeepStep keep = task;
+  keep.first = moment.row_in_block;
+  keep.lr = scalars_of(moment)[0];
+  return call(table_.keep_step, keep);
+}
+
+// What was kept is what is to be added.
+Program::Next Program::run(const BlockUpdate& task, Moment& moment) {
+  static constexpr double add_all[] = {-1, 0};  // SGD's scalars: a rate of -1, no decay
+  DenseWeightGradient gradient = task;
+  gradient.batch = moment.block_rows;
+  gradient.scalars = add_all;
+  if (gradient.batch > 0) table_.dense_weight_gradient(gradient);
+  return Next::step;
+}
+
+}  // namespace thalweg
