@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from works import WORKS, make_data
+from thalweg.bench.works import WORKS, make_data
 
 WORK = replace(WORKS[2], rows=4096)  # its network and its kind of data
 X, Y = make_data(WORK)

@@ -66,11 +66,11 @@ def dress(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
-def legend(ax: Axes) -> None:
+def legend(ax: Axes, columns: int | None = None) -> None:
     """Tell above the axes what the lines are, where there is more than one: a place that no line can reach."""
     handles, _ = ax.get_legend_handles_labels()
     if len(handles) > 1:
-        columns = 2 if len(handles) in (2, 4) else 3
+        columns = columns or (2 if len(handles) in (2, 4) else 3)
         words = ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=SIZE - 1)
         for word in words.get_texts():
             word.set_color(INK)
