@@ -1,4 +1,4 @@
-"""Every kernel of `tw.kernels` on arrays of float32, against plain NumPy in float64 before it is timed.
+"""The kernels of layers and losses on arrays of float32, against plain NumPy in float64 before they are timed.
 
 A call checks its arguments, plans, and copies weights and results: that is part of the time. Flops are counted by the
 formulas, a division, root or exponential as one.
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from exact import close, draw
 
 ROWS, UNITS = 256, 1024  # of elementwise kernels and losses
-PARAMETERS = 1_000_000
 ACTIVATIONS = {  # forward, derivative by the output y, flops of each
     "identity": (lambda x: x, lambda y: np.ones_like(y), 0, 0),
     "relu": (lambda x: np.maximum(x, 0), lambda y: (y > 0) * 1.0, 1, 1),
@@ -20,16 +20,6 @@ ACTIVATIONS = {  # forward, derivative by the output y, flops of each
 
 pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=3)
 generator = np.random.default_rng(40)
-
-
-def draw(*shape):
-    """Draw standard normal numbers, float32."""
-    return generator.standard_normal(shape, dtype=np.float32)
-
-
-def close(pairs):
-    """Tell whether float32 results are those of float64, up to rounding."""
-    return all(np.allclose(mine, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max()) for mine, exact in pairs)
 
 
 def softmax(x):
@@ -137,48 +127,3 @@ def bench_loss(benchmark, measure, threads, kernel, exact, targets, classes, flo
 
     correct = close(zip(call(), exact(y.astype(np.float64), target), strict=True))
     measure(call, correct=correct, flops=flops * y.size, data=2 * y.nbytes + target.nbytes)
-
-
-def exact_sgd(w, g, buffer=None):
-    """Make the first update of SGD with lr 0.01, and momentum 0.9 where there is a buffer."""
-    if buffer is not None:
-        buffer[...] = 0.9 * buffer + g
-    w -= 0.01 * (g if buffer is None else buffer)
-
-
-def exact_adam(w, g, m, v, v_max=None, decay=0.0):
-    """Make the first update of Adam with lr 0.01, or of AMSGrad or AdamW."""
-    m += 0.1 * (g - m)
-    v += 0.001 * (g * g - v)
-    if v_max is not None:
-        np.maximum(v_max, v, out=v_max)
-    root = np.sqrt((v if v_max is None else v_max) / (1 - 0.999)) + 1e-8
-    w *= 1 - 0.01 * decay
-    w -= 0.01 / (1 - 0.9) * m / root
-
-
-@pytest.mark.parametrize(
-    ("kernel", "slots", "settings", "exact", "flops"),
-    [
-        pytest.param("sgd_update", 0, {}, exact_sgd, 4, id="sgd"),
-        pytest.param("sgd_update", 1, {"momentum": 0.9}, exact_sgd, 6, id="momentum"),
-        pytest.param("adam_update", 2, {"step": 1}, exact_adam, 14, id="adam"),
-        pytest.param("adam_update", 3, {"step": 1}, exact_adam, 15, id="amsgrad"),
-        pytest.param(
-            "adamw_update", 2, {"step": 1, "weight_decay": 0.5}, lambda *a: exact_adam(*a, decay=0.5), 14, id="adamw"
-        ),
-    ],
-)
-def bench_update(benchmark, measure, threads, kernel, slots, settings, exact, flops):
-    """Time an optimizer's update of a million parameters, in place."""
-    benchmark.group = f"updates of {PARAMETERS:,}"
-    arrays = [draw(PARAMETERS), draw(PARAMETERS), *(np.zeros(PARAMETERS, np.float32) for _ in range(slots))]
-    expected = [array.astype(np.float64) for array in arrays]
-
-    def call():
-        getattr(tw.kernels, kernel)(*arrays, lr=0.01, num_threads=threads, **settings)
-
-    call()
-    exact(*expected)
-    correct = close(zip(arrays, expected, strict=True))
-    measure(call, correct=correct, flops=flops * PARAMETERS, data=(3 + 2 * slots) * arrays[0].nbytes)

@@ -1,6 +1,6 @@
 """What the pytest-benchmark suites share: the machine, ISA and threads, and how a figure is recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -46,6 +46,14 @@ def isa() -> str:
 def threads(request: pytest.FixtureRequest) -> int:
     """Take one thread, then as many as there are cores."""
     return int(request.param)
+
+
+@pytest.fixture
+def process_threads(threads: int) -> Iterator[None]:
+    """Let calls that take no number of threads use so many."""
+    tw.set_num_threads(threads)
+    yield
+    tw.set_num_threads(None)
 
 
 @pytest.fixture

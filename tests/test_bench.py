@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from math import inf, nan
 
+import numpy as np
 import pytest
 
 import thalweg as tw
@@ -88,6 +89,12 @@ def test_works_are_chosen_by_number_and_name():
 def test_works_have_no_tail_and_go_through_json(work):
     assert work.rows % work.batch == 0
     assert Work.from_json(work.to_json()) == work
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(40, 20), (20, 20), (8, 20)])
+def test_every_class_has_a_row_as_far_as_rows_go(rows, classes):
+    _, y = works.make_data(Work(1, (3, classes), rows, "sgd", rows, 0.1))
+    assert len(np.unique(y)) == min(rows, classes) and y.max() < classes
 
 
 @pytest.mark.parametrize(

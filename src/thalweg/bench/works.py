@@ -116,10 +116,14 @@ def make_data(work: Work) -> tuple[Floats, Floats | Ints]:
 
 
 def _with_every_class(labels: Ints, classes: int) -> Ints:
-    """Give classes that do not occur a row of one that occurs more than once: scikit-learn takes classes from labels."""
+    """Give classes that do not occur a row of one that occurs more than once: scikit-learn takes classes from labels.
+
+    Where there are more classes than rows, some stay without.
+    """
     found, first = np.unique(labels, return_index=True)
     lost = np.setdiff1d(np.arange(classes), found)
-    labels[np.setdiff1d(np.arange(len(labels)), first)[: len(lost)]] = lost
+    spare = np.setdiff1d(np.arange(len(labels)), first)[: len(lost)]
+    labels[spare] = lost[: len(spare)]
     return labels
 
 
