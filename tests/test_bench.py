@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from math import inf, nan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from thalweg import cli
 from thalweg.bench import child, figures, options, probe, registry, report, twin, works
 from thalweg.bench.contestants.thalweg_ import Thalweg
 from thalweg.bench.figures import Result, Turn
+from thalweg.bench.player import Player
 from thalweg.bench.probe import Limit, Probe, State
 from thalweg.bench.race import Race, limited_to
 from thalweg.bench.works import Work
@@ -252,6 +256,22 @@ def test_a_contestant_that_cannot_be_built_is_named_and_left_out():
     assert race.facts["thalweg"][TINY.name]["version"] == tw.__version__
 
 
+def test_a_player_is_stopped_while_it_is_not_its_turn_and_gone_at_the_end(tmp_path):
+    def state():
+        return stat.read_text().rpartition(")")[2].split()[0]
+
+    with (tmp_path / "errors").open("w+") as errors, Player("thalweg", TINY, errors) as player:
+        stat = Path(f"/proc/{player.pid}/stat")
+        player.wait_until_ready()
+        for _ in range(2):
+            deadline = time.monotonic() + 10
+            while state() != "T" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert state() == "T"
+            assert player.play(0.001)["epochs"] >= 1
+    assert not stat.exists()
+
+
 @pytest.mark.parametrize("name", [name for name in registry.NAMES if name not in ("thalweg", "torch-compiled")])
 def test_peers_train_as_thalweg_does(name):
     if registry.missing(name):
@@ -370,6 +390,21 @@ def test_module_runs_with_thalweg_alone(tmp_path):
     done = subprocess.run([sys.executable, "-P", *arguments], check=False, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "11. 64-32-10, 16, Adam: " in done.stdout and "DIFFERS" not in done.stdout
+
+
+def test_interrupt_ends_all_processes_with_130(tmp_path):
+    arguments = [sys.executable, "-P", "-m", "thalweg", "bench", "--works", "11", "--contestants", "thalweg"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*arguments, "--seconds", "1000"], cwd=tmp_path, **pipes) as process:
+        shown = b""
+        while b"round 1" not in shown:
+            shown += (piece := process.stderr.read1())
+            assert piece, shown
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+        assert process.wait(60) == 130
+    assert len(children) == 1 and not Path(f"/proc/{children[0]}").exists()
 
 
 @pytest.mark.parametrize(

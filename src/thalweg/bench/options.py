@@ -26,6 +26,7 @@ class Settings:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options to a parser."""
+    parser.epilog = f"Works (layers, batch size, optimizer): {works.listed()}."
     add = parser.add_argument
     count = option(number_within(1, 2**31), "a positive integer")
     add("--works", nargs="+", metavar="WORK",

@@ -23,7 +23,6 @@ class Player:
     """One contestant in its own process group, stopped whenever it is not its turn. `errors` takes what it prints."""
 
     def __init__(self, name: str, work: Work, errors: TextIO) -> None:
-        self.about: dict[str, Any] = {}
         self._errors = errors
         self._process = subprocess.Popen(
             # -P: a file of the folder it is started in is nobody's library
@@ -35,11 +34,13 @@ class Player:
             env={key: value for key, value in os.environ.items() if key not in _HARMFUL},
             start_new_session=True,
         )
+        self.pid = self._process.pid
 
-    def wait_until_ready(self) -> None:
-        """Wait until it is built and warm, and stop it."""
-        self.about = self._answer()
+    def wait_until_ready(self) -> dict[str, Any]:
+        """Wait until it is built and warm, and stop it. Returns what it says of itself."""
+        about = self._answer()
         self._signal(signal.SIGSTOP)
+        return about
 
     def play(self, seconds: float) -> dict[str, Any]:
         """Have it play one round: see `child.play`."""
@@ -72,7 +73,7 @@ class Player:
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
 
     def __enter__(self) -> Self:
         """Return itself."""

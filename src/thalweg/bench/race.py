@@ -60,11 +60,11 @@ class Race:
             errors = stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115  the stack closes it
             player = stack.enter_context(Player(name, work, errors))
             try:
-                player.wait_until_ready()
+                about = player.wait_until_ready()
             except PlayerError as error:
                 self.tell(f"   {name} cannot take part in {work.name}: {error}")
                 continue
-            self.facts.setdefault(name, {})[work.name] = player.about
+            self.facts.setdefault(name, {})[work.name] = about
             players[name] = player
         return players
 

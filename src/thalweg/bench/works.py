@@ -94,8 +94,13 @@ def choose(wanted: Sequence[str]) -> list[Work]:
     """Return the works of these numbers, or whose names contain these texts, or "all"."""
     unknown = [text for text in wanted if not any(_matches(work, text) for work in WORKS)]
     if unknown:
-        raise ValueError(f"no work is {unknown[0]!r}; there are: {'; '.join(f'{w.number} ({w.name})' for w in WORKS)}")
+        raise ValueError(f"no work is {unknown[0]!r}; there are: {listed()}")
     return [work for work in WORKS if any(_matches(work, text) for text in wanted)]
+
+
+def listed() -> str:
+    """Name all works in one line."""
+    return "; ".join(f"{work.number} ({work.name})" for work in WORKS)
 
 
 def _matches(work: Work, text: str) -> bool:
