@@ -211,7 +211,7 @@ def test_losses_within_roundings_agree_and_what_cannot_be_compared_is_left_out()
 # ---- contestants, players and the machine ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+@pytest.mark.parametrize("work", [*WORKS, replace(WORKS[2], optimizer="sgd")], ids=lambda work: work.name)
 def test_the_twin_agrees_with_thalweg_and_not_with_another_learning_rate(work):
     answer = child.play(Thalweg(work), work, 0.001)
     reference = twin.loss_after_one_epoch(work)
