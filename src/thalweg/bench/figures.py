@@ -14,7 +14,8 @@ from thalweg.bench.works import Work
 # switch a unit on or off for one row, 1e-4.
 TOLERANCE = 1e-3
 
-# How far the loss after all epochs of a turn may lie from thalweg's after as many: such switches add up.
+# How far the loss after all epochs of a turn may lie from thalweg's after as many, in parts of the loss after one epoch: such
+# switches add up, to 1e-3 in 64 epochs of one row a step, while the loss itself may fall to nothing.
 END_TOLERANCE = 1e-2
 
 ALONE = 0.1  # of a core: where other processes took more meanwhile, a turn does not count
@@ -54,16 +55,18 @@ class Result:
 
     def first_off(self, turn: Turn) -> float:
         """Return how far the loss after one epoch lies from the twin's, relative; infinitely far if not finite."""
-        return _apart(turn.answer["loss_after_one"], self.reference)
+        return self._apart(turn.answer["loss_after_one"], self.reference)
 
     def end_off(self, turn: Turn) -> float | None:
-        """Return how far the loss at the end lies from thalweg's after as many epochs, relative; None if not known."""
-        if not isfinite(turn.answer["loss_at_end"]):
+        """Return how far the loss at the end lies from thalweg's after as many epochs; None if that is not known."""
+        loss, end = turn.answer["loss_at_end"], self.ends.get(turn.epochs)
+        if not isfinite(loss):
             return float("inf")
-        end = self.ends.get(turn.epochs)
-        if end is None or not _ends_compare(turn):
-            return None
-        return _apart(turn.answer["loss_at_end"], end)
+        return None if end is None or not _ends_compare(turn) else self._apart(loss, end)
+
+    def _apart(self, loss: float, expected: float) -> float:
+        """Return a difference in parts of the loss after one epoch."""
+        return abs(loss - expected) / self.reference if isfinite(loss) else float("inf")
 
     def agrees(self, turn: Turn) -> bool:
         """Whether a turn's losses are those that they should be."""
@@ -83,10 +86,6 @@ class Row:
     first_off: float  # the largest of its turns
     end_off: float | None
     agrees: bool
-
-
-def _apart(loss: float, expected: float) -> float:
-    return abs(loss / expected - 1) if isfinite(loss) else float("inf")
 
 
 def _ends_compare(turn: Turn) -> bool:
