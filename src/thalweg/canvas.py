@@ -8,8 +8,21 @@ import io
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-__all__ = ["COLOURS", "INK", "MARKERS", "Axes", "Figure", "Picture", "dress", "legend", "new", "place"]
+__all__ = [
+    "COLOURS",
+    "INK",
+    "MARKERS",
+    "Axes",
+    "Figure",
+    "Picture",
+    "count_in_decades",
+    "dress",
+    "legend",
+    "new",
+    "place",
+]
 
 # Each has a contrast of 3.7 and more with white, with #1e1e1e, with #0d1117 and with black (WCAG asks 3 of graphics and
 # of large text). Neighbours differ in hue, and lines in their markers too.
@@ -64,6 +77,14 @@ def dress(ax: Axes) -> None:
         axis.get_offset_text().set_color(INK)
     ax.grid(True, color=INK, alpha=0.2, linewidth=0.6)
     ax.set_axisbelow(True)
+
+
+def count_in_decades(ax: Axes) -> None:
+    """Make the vertical axis logarithmic for large numbers, written out at 1, 2 and 5 of each decade."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.minorticks_off()
 
 
 def legend(ax: Axes, columns: int | None = None) -> None:

@@ -62,9 +62,7 @@ def _draw_throughput(ax: "Axes", results: list[Result], limit: Limit) -> None:
     works = [result.work for result in results]
     ax.set_xscale("log", base=2)
     ax.set_xticks([work.batch for work in works], [_name_step(work) for work in works])
-    ax.set_yscale("log", subs=[2, 5])
-    ax.yaxis.set_major_formatter("{x:,.0f}")
-    ax.tick_params(axis="x", which="minor", bottom=False)
+    canvas.count_in_decades(ax)
     ax.set_xlabel(f"rows a step, {works[0].network}")
     ax.set_ylabel("samples/s")
     canvas.legend(ax)
