@@ -88,7 +88,8 @@ def _product(threads: int) -> Callable[[], list[float]]:
     """Return what measures thalweg's own product of two matrices, a few times."""
     square = np.ones((_SIDE, _SIDE), np.float32)
     shape, x, block = oneshot.prepare_dense(square, square, None, "identity")
-    runner = oneshot.make_runner(shape, Job(_SIDE, in_place=True), threads, None, block)
+    possible = min(threads, _native.thread_limit())
+    runner = oneshot.make_runner(shape, Job(_SIDE, in_place=True), possible, None, block)
     source = arrays.source(x)
 
     def time_once() -> float:
