@@ -75,11 +75,11 @@ def test_default_works_sweep_the_batch_size():
 
 def test_quick_is_the_three_update_methods_unless_works_are_named():
     quick = settle("--quick")
-    assert [work.batch for work in quick.works] == [1, 32, 10_000] and (quick.rounds, quick.seconds) == (2, 0.2)
+    assert [work.batch for work in quick.works] == [1, 32, 10_000] and (quick.rounds, quick.seconds) == (2, 0.1)
     assert "torch-compiled" not in quick.contestants and {"thalweg", "torch", "jax"} <= {*quick.contestants}
     named = settle("--quick", "--works", 9, "--contestants", "torch-compiled", "--rounds", 7)
     assert ([work.number for work in named.works], named.contestants) == ([9], ["torch-compiled"])
-    assert (named.rounds, named.seconds) == (7, 0.2)
+    assert (named.rounds, named.seconds) == (7, 0.1)
 
 
 def test_works_are_chosen_by_number_and_name():
@@ -268,7 +268,8 @@ def test_a_player_is_stopped_while_it_is_not_its_turn_and_gone_at_the_end(tmp_pa
 
     with (tmp_path / "errors").open("w+") as errors, Player("thalweg", TINY, errors) as player:
         stat = Path(f"/proc/{player.pid}/stat")
-        player.wait_until_ready()
+        player.load()
+        assert player.build()["version"] == tw.__version__
         for _ in range(2):
             deadline = time.monotonic() + 10
             while state() != "T" and time.monotonic() < deadline:

@@ -1,5 +1,6 @@
-"""The process of one contestant: builds once, then answers every line that it reads, all in JSON.
+"""The process of one contestant: loads its library, says so, then answers every line that it reads, all in JSON.
 
+    {"build": true}        make the contestant, which may compile; what it says of itself
     {"seconds": 0.5}       train one epoch from the first weights, then time whole epochs for at least so long
     {"epochs": [3, 17]}    the losses after so many epochs from the first weights
 
@@ -71,11 +72,14 @@ def serve(name: str, work: Work) -> None:
     """Answer on the process's own output; whatever libraries print goes to its errors."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    contestant = registry.make(name, work)
-    print(json.dumps(contestant.about()), file=answers)
+    kind = registry.load(name)
+    print(json.dumps({"loaded": name}), file=answers)
     for line in sys.stdin:
         asked = json.loads(line)
-        if "seconds" in asked:
+        if "build" in asked:
+            contestant = kind(work)
+            answer = contestant.about()
+        elif "seconds" in asked:
             answer = play(contestant, work, asked["seconds"])
         else:
             answer = losses(contestant, work, asked["epochs"])

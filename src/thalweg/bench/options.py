@@ -10,7 +10,7 @@ from thalweg.console import number_within, option, positive
 from thalweg.system import allowed_cores
 
 _SLOW_TO_BUILD = ("torch-compiled",)  # half a minute and more a work
-_DEFAULTS, _QUICK = (5, 1.0), (2, 0.2)  # rounds, seconds
+_DEFAULTS, _QUICK = (5, 1.0), (2, 0.1)  # rounds, seconds
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=option(positive, "a number above 0"), metavar="S",
         help=f"at least so long each turn (default: {_DEFAULTS[1]:g})")  # fmt: skip
     add("--threads", type=count, metavar="N", help="cores for every contestant, by affinity (default: all)")
-    add("--quick", action="store_true", help="under a minute: two rounds of 0.2 s, and unless they are named only the "
+    add("--quick", action="store_true", help="under a minute: two rounds of 0.1 s, and unless they are named only the "
         "three update methods, without what is slow to compile")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all turns and figures to this file")
     add("--plot", type=Path, metavar="FILE", help="draw throughput over batch size, and loss over seconds of the three "

@@ -36,11 +36,15 @@ class Player:
         )
         self.pid = self._process.pid
 
-    def wait_until_ready(self) -> dict[str, Any]:
-        """Wait until it is built and warm, and stop it. Returns what it says of itself."""
-        about = self._answer()
+    def load(self) -> dict[str, Any]:
+        """Wait until its library is loaded, and stop it."""
+        answer = self._answer()
         self._signal(signal.SIGSTOP)
-        return about
+        return answer
+
+    def build(self) -> dict[str, Any]:
+        """Have it built and warm. Returns what it says of itself."""
+        return self._ask({"build": True})
 
     def play(self, seconds: float) -> dict[str, Any]:
         """Have it play one round: see `child.play`."""

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any, Protocol
 
@@ -53,19 +54,19 @@ class Race:
         return Result(work, turns, twin.loss_after_one_epoch(work), ends)
 
     def _build(self, work: Work, stack: ExitStack) -> dict[str, Player]:
-        """Build the contestants one after another, to be ended with the stack. Who fails is left out."""
+        """Load all libraries at once, then build one contestant after another; they end with the stack."""
         players = {}
         for name in self.names:
-            self.bar.set_description_str(f"{work.name}: {name} is built")
             errors = stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115  the stack closes it
-            player = stack.enter_context(Player(name, work, errors))
-            try:
-                about = player.wait_until_ready()
-            except PlayerError as error:
-                self.tell(f"   {name} cannot take part in {work.name}: {error}")
-                continue
-            self.facts.setdefault(name, {})[work.name] = about
-            players[name] = player
+            players[name] = stack.enter_context(Player(name, work, errors))
+        failure = f"cannot take part in {work.name}"
+        self.bar.set_description_str(f"{work.name}: libraries are loaded")
+        for name, player in list(players.items()):
+            self._attempt(player.load, players, name, failure)
+        for name, player in list(players.items()):
+            self.bar.set_description_str(f"{work.name}: {name} is built")
+            if (about := self._attempt(player.build, players, name, failure)) is not None:
+                self.facts.setdefault(name, {})[work.name] = about
         return players
 
     def _play(self, work: Work, players: dict[str, Player]) -> list[Turn]:
@@ -74,7 +75,7 @@ class Race:
         for number in range(self.rounds):
             for name in self.names:
                 self.bar.set_description_str(f"{work.name}, round {number + 1}: {name}")
-                if name in players and (answer := self._ask(players, name, number)) is not None:
+                if name in players and (answer := self._take_turn(players, name, number)) is not None:
                     after = self.machine.measure()
                     speed = answer["epochs"] * work.rows / answer["seconds"]
                     turns.append(Turn(number, name, speed, before, after, answer))
@@ -82,12 +83,18 @@ class Race:
                 self.bar.update()
         return turns
 
-    def _ask(self, players: dict[str, Player], name: str, number: int) -> dict[str, Any] | None:
-        """Return a turn's answer; who gives none has left."""
+    def _take_turn(self, players: dict[str, Player], name: str, number: int) -> dict[str, Any] | None:
+        call = partial(players[name].play, self.seconds)
+        return self._attempt(call, players, name, f"left in round {number + 1}")
+
+    def _attempt(
+        self, call: Callable[[], dict[str, Any]], players: dict[str, Player], name: str, failure: str
+    ) -> dict[str, Any] | None:
+        """Return a player's answer; who gives none is named and left out from now on."""
         try:
-            return players[name].play(self.seconds)
+            return call()
         except PlayerError as error:
-            self.tell(f"   {name} left in round {number + 1}: {error}")
+            self.tell(f"   {name} {failure}: {error}")
             del players[name]
             return None
 

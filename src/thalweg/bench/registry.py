@@ -5,7 +5,6 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from thalweg.bench.contestants.base import Contestant
-from thalweg.bench.works import Work
 
 EXTRA = "pip install 'thalweg[bench]'"
 
@@ -42,8 +41,8 @@ def missing(name: str) -> list[str]:
     return [package for package in _ENTRIES[name].needs if find_spec(package) is None]
 
 
-def make(name: str, work: Work) -> Contestant:
-    """Import a contestant's library, and make it ready for a work."""
+def load(name: str) -> type[Contestant]:
+    """Import a contestant's library; return its class, which a work makes ready to train."""
     entry = _ENTRIES[name]
-    contestant: Contestant = getattr(import_module(f"thalweg.bench.contestants.{entry.module}"), entry.kind)(work)
-    return contestant
+    kind: type[Contestant] = getattr(import_module(f"thalweg.bench.contestants.{entry.module}"), entry.kind)
+    return kind
