@@ -41,7 +41,8 @@ ONLY = {
     ("base", "simd"): set(),
 }
 
-# Lines of a file, lines of a function: the first pattern that fits a path decides. None: no limit.
+# Lines of a file, lines of a function: the first pattern that fits a path decides, and * stands for folders too. None: no
+# limit.
 LIMITS: list[tuple[str, int, int | None]] = [
     ("csrc/kernels/*", 300, 60),
     ("csrc/program/*", 400, 50),
@@ -330,16 +331,19 @@ def check_docstrings(file: str, tree: ast.Module) -> Iterator[Breach]:
 
 
 def check_imports(file: str, tree: ast.Module) -> Iterator[Breach]:
-    """Check that the package imports nothing from upstairs."""
+    """Check that the package imports nothing from upstairs, and that only the command line knows the benchmarks."""
+    knows_bench = file.startswith("src/thalweg/bench/") or file == "src/thalweg/cli.py"
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+            names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
         for name in names:
             if name.split(".")[0] in ("tests", "benchmarks"):
                 yield Breach(file, node.lineno, f"{name} is upstairs: the package imports neither tests nor benchmarks")
+            if f"{name}.".startswith("thalweg.bench.") and not knows_bench:
+                yield Breach(file, node.lineno, f"{name} is imported by cli.py only")
 
 
 def check_exports(file: str, tree: ast.Module) -> Iterator[Breach]:

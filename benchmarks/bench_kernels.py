@@ -9,6 +9,7 @@ import pytest
 import reference
 
 import thalweg as tw
+from exact import close, draw
 from thalweg import layers
 
 ROWS, UNITS = 256, 1024  # of elementwise kernels and losses
@@ -51,16 +52,6 @@ OTHERS = [kernel for kernel in tw.kernels.__all__ if kernel not in LAYERS]
 
 pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=3)
 generator = np.random.default_rng(40)
-
-
-def draw(*shape):
-    """Draw standard normal numbers, float32."""
-    return generator.standard_normal(shape, dtype=np.float32)
-
-
-def close(pairs):
-    """Tell whether float32 results are those of float64, up to rounding."""
-    return all(np.allclose(mine, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max()) for mine, exact in pairs)
 
 
 def cases(table, kernels):

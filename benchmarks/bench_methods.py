@@ -1,4 +1,4 @@
-"""The three update methods on one network, 784-128-10: full batch, stochastic, and mini-batches."""
+"""Training, by epochs: the three update methods on one network, shuffled, and all works of ``thalweg bench`` with few rows."""
 
 from dataclasses import replace
 
@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from works import WORKS, make_data
+from thalweg.bench import figures, twin
+from thalweg.bench.contestants.thalweg_ import Thalweg
+from thalweg.bench.works import WORKS, make_data, mean_loss
 
 WORK = replace(WORKS[2], rows=4096)  # its network and its kind of data
 X, Y = make_data(WORK)
 
+pytestmark = pytest.mark.benchmark(max_time=0.3, min_rounds=3)
 
-@pytest.mark.benchmark(max_time=0.3, min_rounds=3)
+
 @pytest.mark.parametrize(
     ("batch_size", "lr"),
     [("full", 1e-1), (1, 1e-3), (8, 3e-3), (32, 1e-2), (128, 3e-2), (512, 1e-1)],
@@ -33,3 +36,23 @@ def bench_epoch(benchmark, measure, threads, batch_size, lr):
     measure(train, correct=falls, flops=WORK.flops_per_sample * len(X), samples=len(X))
     benchmark.extra_info["loss"] = train()[-1]
     assert benchmark.extra_info["loss"] < losses[0]
+
+
+def with_few_rows(work):
+    """Return a work with a full batch of 1024, or two batches and at least 256 rows."""
+    rows = 1024 if work.full else max(2 * work.batch, 256)
+    return replace(work, rows=rows, batch=rows if work.full else work.batch)
+
+
+@pytest.mark.usefixtures("process_threads")
+@pytest.mark.parametrize("work", [*map(with_few_rows, WORKS)], ids=lambda work: work.name.replace(", ", "_"))
+def bench_work(benchmark, measure, work):
+    """Time one epoch, not shuffled; correct is the float64 twin's loss after the first one."""
+    benchmark.group = f"{work.number}. {work.name}"
+    contestant = Thalweg(work)
+    contestant.reset()
+    contestant.train(1)
+    apart = abs(mean_loss(work, contestant.weights()) / twin.loss_after_one_epoch(work) - 1)
+    correct = apart <= figures.TOLERANCE
+    flops = work.flops_per_sample * work.rows
+    measure(lambda: contestant.train(1), correct=correct, flops=flops, samples=work.rows)

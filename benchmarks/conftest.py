@@ -1,22 +1,22 @@
 """What the pytest-benchmark suites share: the machine, ISA and threads, and how a figure is recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 
 import thalweg as tw
-from probe import Probe
+from thalweg.bench.probe import Probe
 
 Measure = Callable[..., None]
 
 
 @cache
-def limit(threads: int) -> float | None:
+def limit(threads: int) -> float:
     """Return the FMA peak of so many threads in GFLOP/s: the best of some probes at the start of a run."""
     probe = Probe(threads)
-    return max((peak for _ in range(10) if (peak := probe.measure_fma())), default=None)
+    return max(probe.measure_fma() for _ in range(10))
 
 
 def pytest_report_header() -> str:
@@ -26,7 +26,7 @@ def pytest_report_header() -> str:
     barrier = Probe(2).measure_barrier()
     return (
         f"thalweg {info['version']}: {info['isa']}, {info['threads']} threads, "
-        f"FMA peak {f'{peak:.0f} GFLOP/s' if peak else 'unknown'}, barrier between two threads {barrier:.0f} ns"
+        f"FMA peak {peak:.0f} GFLOP/s, barrier between two threads {barrier:.0f} ns"
     )
 
 
@@ -49,6 +49,14 @@ def threads(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def process_threads(threads: int) -> Iterator[None]:
+    """Let calls that take no number of threads use so many."""
+    tw.set_num_threads(threads)
+    yield
+    tw.set_num_threads(None)
+
+
+@pytest.fixture
 def measure(benchmark: Any, isa: str, threads: int) -> Measure:
     """Time a call that was shown to be correct; record flops, bytes and samples a second, by the median."""
 
@@ -60,7 +68,7 @@ def measure(benchmark: Any, isa: str, threads: int) -> Measure:
             return
         seconds = benchmark.stats.stats.median
         peak, gflops = limit(threads), flops / seconds / 1e9
-        benchmark.extra_info |= {"gflops": gflops, "fma_limit": peak, "share_of_limit": gflops / peak if peak else None}
+        benchmark.extra_info |= {"gflops": gflops, "fma_limit": peak, "share_of_limit": gflops / peak}
         if data:
             benchmark.extra_info["gbytes_per_s"] = data / seconds / 1e9
         if samples:

@@ -17,8 +17,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from probe import compile_beside
 from thalweg import get_num_threads, kernels
+from thalweg.bench.probe import compile_source
 from turns import Figures, Verdict, installed, play_in_turn, repeated, report, show
 
 LR, MOMENTUM = 1e-3, 0.9
@@ -49,7 +49,7 @@ def thalweg(rule: str, n: int) -> tuple[Vector, Callable[[], object]]:
 
 def probe(rule: str, n: int) -> tuple[None, Callable[[], object]]:
     """Return the loop over the same streams; what it computes is nobody's business."""
-    library = compile_beside("streams.c", "-O3")
+    library = compile_source(Path(__file__).with_name("streams.c"), "-O3")
     if library is None:
         raise SystemExit("the probe needs a C compiler")
     w, g = first_arrays(n)

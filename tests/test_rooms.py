@@ -114,6 +114,9 @@ BREACHES = [
     ("csrc/program/x.cpp", '#include "simd/simd.hpp"\n', 1, "may include simd/cpu.hpp"),
     ("src/thalweg/x.py", '"""X."""\nfrom tests.reference import adam\n', 2, "upstairs"),
     ("src/thalweg/x.py", '"""X."""\n\n\ndef f():\n    """F."""\n    import benchmarks.peers\n', 6, "upstairs"),
+    ("src/thalweg/x.py", '"""X."""\nfrom thalweg.bench.works import WORKS\n', 2, "by cli.py only"),
+    ("src/thalweg/x.py", '"""X."""\n\n\ndef f():\n    """F."""\n    from thalweg import bench\n', 6, "by cli.py only"),
+    ("src/thalweg/bench/x.py", '"""X."""\nfrom benchmarks import race\n', 2, "upstairs"),
     # threads
     ("csrc/program/x.cpp", "void f() {\n#pragma omp parallel\n}\n", 2, "threads.hpp"),
     ("csrc/program/x.cpp", "int n = omp_get_max_threads();\n", 1, "threads.hpp"),
@@ -162,6 +165,8 @@ BREACHES = [
     # docstrings and names
     ("src/thalweg/x.py", "def _f():\n    pass\n", 1, "the module has no docstring"),
     ("src/thalweg/x.py", '"""X."""\n\n\ndef f():\n    pass\n', 4, "f is public"),
+    ("src/thalweg/bench/x.py", "def _f():\n    pass\n", 1, "the module has no docstring"),
+    ("src/thalweg/bench/x.py", '"""X."""\n\n\ndef _f():\n' + "    pass\n" * 40, 4, "at most 40"),
     ("src/thalweg/x.py", '"""X."""\n\n\nclass C:\n    """C."""\n\n    def m(self):\n        pass\n', 7, "C.m is public"),
     ("src/thalweg/__init__.py", '"""X."""\n__all__ = ["adam"]\n', 2, "adam is in __all__ and nowhere else"),
     ("src/thalweg/__init__.py", '"""X."""\nimport numpy\n__all__ = []\n', 2, "numpy is public"),
@@ -192,7 +197,7 @@ def test_planted_breach_is_found(house, file, text, line, what):
 
 @pytest.mark.parametrize("file", ["csrc/kernels/x.hpp", "csrc/program/x.cpp", "csrc/simd/x.hpp", "csrc/base/x.hpp",
                                   "csrc/isa/avx2.cpp", "src/thalweg/_native.pyx", "src/thalweg/x.py",
-                                  "src/thalweg/trainer.py", "CMakeLists.txt"])  # fmt: skip
+                                  "src/thalweg/bench/x.py", "src/thalweg/trainer.py", "CMakeLists.txt"])  # fmt: skip
 def test_file_may_have_so_many_lines_and_no_more(house, file):
     most, _ = rooms.limits_of(file)
     first = CLEAN[file] if file == "CMakeLists.txt" else '"""X."""\n' if file.endswith(".py") else ""

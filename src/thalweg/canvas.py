@@ -8,8 +8,22 @@ import io
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-__all__ = ["COLOURS", "INK", "MARKERS", "SIZE", "Axes", "Figure", "Picture", "dress", "legend", "new", "place"]
+__all__ = [
+    "COLOURS",
+    "INK",
+    "MARKERS",
+    "SIZE",
+    "Axes",
+    "Figure",
+    "Picture",
+    "count_in_decades",
+    "dress",
+    "legend",
+    "new",
+    "place",
+]
 
 # Each has a contrast of 3.7 and more with white, with #1e1e1e, with #0d1117 and with black (WCAG asks 3 of graphics and
 # of large text). Neighbours differ in hue, and lines in their markers too.
@@ -66,11 +80,19 @@ def dress(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
-def legend(ax: Axes) -> None:
+def count_in_decades(ax: Axes) -> None:
+    """Make the vertical axis logarithmic for large numbers, written out at 1, 2 and 5 of each decade."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.minorticks_off()
+
+
+def legend(ax: Axes, columns: int | None = None) -> None:
     """Tell above the axes what the lines are, where there is more than one: a place that no line can reach."""
     handles, _ = ax.get_legend_handles_labels()
     if len(handles) > 1:
-        columns = 2 if len(handles) in (2, 4) else 3
+        columns = columns or (2 if len(handles) in (2, 4) else 3)
         words = ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=SIZE - 1)
         for word in words.get_texts():
             word.set_color(INK)

@@ -1,4 +1,4 @@
-"""The command line: ``thalweg train``, ``thalweg predict`` and ``thalweg info``.
+"""The command line: ``thalweg train``, ``predict``, ``bench`` and ``info``.
 
 Whatever is wrong with a file, a column, a shape or an option is told in one line, with exit status 2.
 """
@@ -6,76 +6,42 @@ Whatever is wrong with a file, a column, a shape or an option is told in one lin
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import thalweg
 from thalweg import comparison, preparation
 from thalweg.arrays import Array
+from thalweg.bench import options as bench_options
+from thalweg.bench import registry
 from thalweg.comparison import Method, Outcome
+from thalweg.console import Parser, check_place, columns, number_within, option, positive
 from thalweg.preparation import Prepared
 from thalweg.targets import LOSSES
 
 EXAMPLES = """examples:
   thalweg train
   thalweg train --data houses.csv --target price --hidden 128,64 --save houses.npz
-  thalweg predict houses.npz new.csv"""
+  thalweg predict houses.npz new.csv
+  thalweg bench --quick"""
 
 USER_ERRORS = (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises instead of printing its usage and leaving."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
 
 
 # ---- options ----------------------------------------------------------------------------------------------------------
 
 
-def _option(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
-    """Return a converter for argparse that says what was expected."""
-
-    def read(text: str) -> Any:
-        try:
-            return convert(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
-
-    return read
-
-
-def _number_within(low: float, high: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
-    """Return a converter to numbers that are at least low and below high."""
-
-    def convert(text: str) -> Any:
-        value = kind(text)
-        if not low <= value < high:
-            raise ValueError
-        return value
-
-    return convert
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
-
-
 def _batch_size(text: str) -> int | str:
-    return text if text == "full" else int(_number_within(1, 2**31)(text))
+    return text if text == "full" else int(number_within(1, 2**31)(text))
 
 
 def _hidden(text: str) -> list[int]:
-    return [] if text in ("", "none") else [_number_within(1, 2**31)(size) for size in text.split(",")]
+    return [] if text in ("", "none") else [number_within(1, 2**31)(size) for size in text.split(",")]
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="thalweg",
         description="Train dense neural networks on CPUs.",
         epilog=EXAMPLES,
@@ -86,6 +52,7 @@ def _make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_train(commands)
     _add_predict(commands)
+    _add_bench(commands)
     info = commands.add_parser("info", help="show what thalweg runs on", description="Show what thalweg runs on.")
     info.set_defaults(run=_info)
     return parser
@@ -102,19 +69,19 @@ def _add_train(commands: Any) -> None:
     add = train.add_argument
     add("--data", type=Path, metavar="PATH", help="folder of MNIST IDX files, CSV file, or npz file with X and y")
     add("--target", metavar="COLUMN", help="what to predict: a column of the CSV file")
-    add("--hidden", type=_option(_hidden, "sizes such as 128,64 or none"), default=[64], metavar="SIZES",
+    add("--hidden", type=option(_hidden, "sizes such as 128,64 or none"), default=[64], metavar="SIZES",
         help="units of the hidden layers, such as 128,64, or none (default: 64)")  # fmt: skip
-    add("--batch-size", type=_option(_batch_size, "a positive integer or full"), metavar="ROWS",
+    add("--batch-size", type=option(_batch_size, "a positive integer or full"), metavar="ROWS",
         help="rows a step, or full: train by this method only (default: full, 1 and 32, one after another)")  # fmt: skip
     add("--optimizer", choices=comparison.OPTIMIZERS, help="default: momentum for a full batch, otherwise sgd")
-    add("--lr", type=_option(_rate, "a number above 0"), metavar="RATE",
+    add("--lr", type=option(positive, "a number above 0"), metavar="RATE",
         help="learning rate (default: one that suits optimizer and batch size)")  # fmt: skip
-    add("--epochs", type=_option(_number_within(1, 2**31), "a positive integer"), metavar="N",
+    add("--epochs", type=option(number_within(1, 2**31), "a positive integer"), metavar="N",
         help="times to go through the data (default: one that suits the batch size)")  # fmt: skip
     add("--loss", choices=LOSSES, help="default: cross_entropy for classes, mse for numbers")
-    add("--test-fraction", type=_option(_number_within(0, 1, float), "a number from 0 to below 1"), metavar="SHARE",
+    add("--test-fraction", type=option(number_within(0, 1, float), "a number from 0 to below 1"), metavar="SHARE",
         help="share of rows held out to test with (default: 0.2)")  # fmt: skip
-    add("--seed", type=_option(_number_within(0, 2**64), "an integer from 0 to 2**64 - 1"), default=0, metavar="N",
+    add("--seed", type=option(number_within(0, 2**64), "an integer from 0 to 2**64 - 1"), default=0, metavar="N",
         help="of weights and order of rows (default: 0)")  # fmt: skip
     add("--save", type=Path, metavar="MODEL", help="write the model, of several the best, to this file")
     train.set_defaults(run=_train)
@@ -133,11 +100,24 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict)
 
 
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure training on this machine",
+        description="Measure samples a second of batch, stochastic and mini-batch training on this machine: thalweg and "
+        f"every peer that is installed ({registry.EXTRA}), each in a process of its own, in turn. With all peers "
+        "this takes some ten minutes. Exit status 1: losses do not agree.",
+        allow_abbrev=False,
+    )
+    bench_options.add(bench)
+    bench.set_defaults(run=_bench)
+
+
 # ---- commands ---------------------------------------------------------------------------------------------------------
 
 
 def _train(options: argparse.Namespace) -> None:
-    _check_save(options.save)
+    check_place(options.save, "--save")
     data = preparation.prepare(
         preparation.open_source(options.data, options.target), options.loss, options.test_fraction
     )
@@ -161,18 +141,6 @@ def _methods(options: argparse.Namespace, data: Prepared) -> list[Method]:
     return [Method.choose(batch_size, *wanted) for batch_size in batch_sizes]
 
 
-def _check_save(path: Path | None) -> None:
-    """Find out before training whether there is a place to save to."""
-    if path is None:
-        return
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise ValueError(f"--save: {path} is a folder")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        problem = "cannot be written to" if folder.is_dir() else "does not exist"
-        raise ValueError(f"--save: the folder {path.parent} {problem}")
-
-
 def _print_table(outcomes: Sequence[Outcome], metric: str) -> None:
     """Print one line a method; the last column is seconds to the loss that all reached."""
     print()
@@ -186,9 +154,7 @@ def _print_table(outcomes: Sequence[Outcome], metric: str) -> None:
         speed = f"{outcome.samples / seconds:,.0f}"
         row = [str(outcome.method), f"{outcome.steps:,}", f"{outcome.losses[-1]:.4g}", score, f"{seconds:.4f}", speed]
         rows.append([*row, f"{outcome.seconds_to(goal):.4f}"] if several else row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        print("  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]))
+    print(columns(rows))
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -211,6 +177,12 @@ def _print_probabilities(classes: list[str], probabilities: Array) -> None:
         print(*(f"{probability:.6g}" for probability in row), sep=",")
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from thalweg.bench import command
+
+    return command.run(options)
+
+
 def _info(options: argparse.Namespace) -> None:
     for name, value in thalweg.info().items():
         if isinstance(value, dict):
@@ -229,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the arguments are by default those of the process. Returns its exit status."""
     try:
         options = _make_parser().parse_args(arguments)
-        options.run(options)
+        status: int | None = options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -239,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         print(f"thalweg: {_in_one_line(error)}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def _in_one_line(error: BaseException) -> str:

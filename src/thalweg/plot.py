@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["descent", "graph", "history", "update_methods"]
 
 
-def _canvas() -> ModuleType:
+def open_canvas() -> ModuleType:
     """Import what draws, when something is drawn."""
     try:
         from thalweg import canvas
@@ -73,7 +73,7 @@ def history(
     """
     from thalweg.curves import draw_quantity, quantities
 
-    canvas, chosen = _canvas(), quantities(history, names, ax is not None)
+    canvas, chosen = open_canvas(), quantities(history, names, ax is not None)
     if ax is None:
         columns = min(len(chosen), 3)
         figure, axes = canvas.new(-(-len(chosen) // columns), columns, width=6.4 if columns == 1 else 4.8)
@@ -135,7 +135,7 @@ def update_methods(
     """
     from thalweg.curves import draw_run, name_runs
 
-    canvas, named = _canvas(), name_runs(runs)
+    canvas, named = open_canvas(), name_runs(runs)
     if axes is None:
         figure, (over_samples, over_seconds) = canvas.new(columns=2, width=4.8)
     else:
@@ -204,7 +204,7 @@ def descent(f: Any, paths: Any, *, bounds: Any = None, ax: "Axes | None" = None)
     """
     from thalweg.landscape import draw_contours, draw_curve, draw_path, survey
 
-    canvas = _canvas()
+    canvas = open_canvas()
     land = survey(f, paths, bounds)
     figure, ax = canvas.place(ax)
     if len(land.grid) == 1:
@@ -257,4 +257,4 @@ def graph(node: Any, *, ax: "Axes | None" = None) -> "Figure":
     from thalweg.diagram import check_graph, draw_graph
 
     shown = check_graph(node)
-    return draw_graph(_canvas(), shown, ax)  # type: ignore[no-any-return]
+    return draw_graph(open_canvas(), shown, ax)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""PyTorch in the race: as most people use it, tuned, and compiled."""
+"""PyTorch: as most people use it, tuned, and compiled."""
 
 import os
 from collections.abc import Callable
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from contestants.base import Contestant, fastest
-from works import Work, first_weights, make_data
+from thalweg.bench.contestants.base import Contestant, fastest
+from thalweg.bench.works import Work, first_weights, make_data
 
 Step = Callable[[Tensor, Tensor], Any]
 

@@ -1,4 +1,4 @@
-"""JAX in the race: the whole epoch in one `jit` and `lax.scan`, data on the device, weights and state donated."""
+"""JAX: the whole epoch as one compiled scan, and a compiled step called for each batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,14 +12,17 @@ import optax
 from jax import lax
 from numpy.typing import NDArray
 
-from contestants.base import Contestant, fastest
-from works import Work, first_weights, make_data
+from thalweg.bench.contestants.base import Contestant, fastest
+from thalweg.bench.works import Work, first_weights, make_data
 
 Epoch = Callable[[Any], Any]
 
 
 class Jax(Contestant):
-    """The fastest of four ways to write it: weights as (in, out) or (out, in), the scan unrolled or not."""
+    """The epoch in one `jit` and `lax.scan`, data on the device, weights and state donated.
+
+    It is the fastest of four ways to write it: weights as (in, out) or (out, in), the scan unrolled or not.
+    """
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -28,7 +31,10 @@ class Jax(Contestant):
         self.x = jnp.asarray(x.reshape(steps, work.batch, -1))
         self.y = jnp.asarray(y.reshape(steps, work.batch).astype(np.int32 if y.dtype.kind == "i" else np.float32))
         self.optimizer = optax.sgd(work.lr) if work.optimizer == "sgd" else optax.adam(work.lr)
-        unrolls = (1, 4) if steps >= 4 else (1,)
+        self._choose()
+
+    def _choose(self) -> None:
+        unrolls = (1, 4) if len(self.x) >= 4 else (1,)
         choices = {f"({'out, in' if turned else 'in, out'}), unroll {unroll}": (turned, self._compile(turned, unroll))
                    for turned, unroll in product((False, True), unrolls)}  # fmt: skip
         self.way = fastest(choices, self._use, partial(self.train, 1))
@@ -38,19 +44,17 @@ class Jax(Contestant):
         self.turned, self.epoch = choice
         self.reset()
 
+    def _step(self, carry: Any, batch: Any, turned: bool) -> Any:
+        """Return weights and state after a step, as scans want it."""
+        weights, state = carry
+        gradients = jax.grad(self._loss)(weights, *batch, turned)
+        changes, state = self.optimizer.update(gradients, state, weights)
+        return (optax.apply_updates(weights, changes), state), None
+
     def _compile(self, turned: bool, unroll: int) -> Epoch:
         """Compile an epoch: (weights, state) to those after it."""
-
-        def step(carry: Any, batch: Any) -> Any:
-            weights, state = carry
-            gradients = jax.grad(self._loss)(weights, *batch, turned)
-            changes, state = self.optimizer.update(gradients, state, weights)
-            return (optax.apply_updates(weights, changes), state), None
-
-        @partial(jax.jit, donate_argnums=0)
-        def epoch(carry: Any, x: Any, y: Any) -> Any:
-            return lax.scan(step, carry, (x, y), unroll=unroll)[0]
-
+        step = partial(self._step, turned=turned)
+        epoch = jax.jit(lambda carry, x, y: lax.scan(step, carry, (x, y), unroll=unroll)[0], donate_argnums=0)
         return lambda carry: epoch(carry, self.x, self.y)
 
     def _loss(self, weights: list[Any], x: Any, y: Any, turned: bool) -> Any:
@@ -79,3 +83,19 @@ class Jax(Contestant):
     def about(self) -> dict[str, object]:
         """Return versions and the way chosen."""
         return {"version": jax.__version__, "optax": optax.__version__, "weights": self.way}
+
+
+class SteppedJax(Jax):
+    """The loop of tutorials: a compiled step, called for each batch; weights as (in, out)."""
+
+    def _choose(self) -> None:
+        self.way = "(in, out)"
+        step = jax.jit(lambda carry, x, y: self._step(carry, (x, y), turned=False)[0])
+        batches = [(self.x[i], self.y[i]) for i in range(len(self.x))]
+
+        def epoch(carry: Any) -> Any:
+            for x, y in batches:
+                carry = step(carry, x, y)
+            return carry
+
+        self._use((False, epoch))

@@ -1,4 +1,4 @@
-"""The works of the race: networks, batch sizes and optimizers, with data and first weights that are the same for all.
+"""The works: networks, batch sizes and optimizers, with data and first weights that are the same for all.
 
 Data are drawn from a fixed seed: inputs uniform in [0, 1), labels and targets from a random linear teacher, so that there
 is something to learn and losses stay finite. No work has a tail batch, and rows are never shuffled: every contestant
@@ -6,10 +6,14 @@ sees the same rows in the same order. Learning rates are small, so that rounding
 unit's input lies: one such flip moves the loss after an epoch by far more than the roundings themselves.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from thalweg.arrays import Array
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -36,14 +40,33 @@ class Work:
     def name(self) -> str:
         """The work in short, as in "784-128-10, 32, SGD"."""
         batch = f"full {self.batch:,}" if self.full else str(self.batch)
-        optimizer = {"sgd": "SGD", "adam": "Adam"}[self.optimizer] + (", MSE" if self.loss == "mse" else "")
-        return f"{'-'.join(map(str, self.layers))}, {batch}, {optimizer}"
+        return f"{self.network}, {batch}, {self.optimizer_name}" + (", MSE" if self.loss == "mse" else "")
+
+    @property
+    def network(self) -> str:
+        """The sizes of the layers, as in "784-128-10"."""
+        return "-".join(map(str, self.layers))
+
+    @property
+    def optimizer_name(self) -> str:
+        """SGD or Adam."""
+        return {"sgd": "SGD", "adam": "Adam"}[self.optimizer]
 
     @property
     def flops_per_sample(self) -> int:
         """Of the matrix products: forward, weight gradient and, behind the first layer, input gradient."""
         products = [inputs * outputs for inputs, outputs in zip(self.layers, self.layers[1:], strict=False)]
         return 4 * products[0] + 6 * sum(products[1:])
+
+    def to_json(self) -> str:
+        """Write it in one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Work":
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**fields | {"layers": tuple(fields["layers"])})
 
 
 _MNIST, _DEEP, _WIDE = (784, 128, 10), (784, 512, 512, 512, 10), (1024, 4096, 4096, 1000)
@@ -63,15 +86,26 @@ WORKS = (
 )
 
 
-def choose(wanted: list[str]) -> list[Work]:
-    """Return the works of these numbers, or whose names contain these texts; all for an empty list."""
+# The batch sizes from one row to all of them, on one network; and of these the three update methods alone.
+SWEEP, METHODS = ("1", "2", "3", "4", "5", "6"), ("1", "3", "6")
+
+
+def choose(wanted: Sequence[str]) -> list[Work]:
+    """Return the works of these numbers, or whose names contain these texts, or "all"."""
     unknown = [text for text in wanted if not any(_matches(work, text) for work in WORKS)]
     if unknown:
-        raise ValueError(f"no work is {unknown[0]!r}; there are: {'; '.join(f'{w.number} ({w.name})' for w in WORKS)}")
-    return [work for work in WORKS if not wanted or any(_matches(work, text) for text in wanted)]
+        raise ValueError(f"no work is {unknown[0]!r}; there are: {listed()}")
+    return [work for work in WORKS if any(_matches(work, text) for text in wanted)]
+
+
+def listed() -> str:
+    """Name all works in one line."""
+    return "; ".join(f"{work.number} ({work.name})" for work in WORKS)
 
 
 def _matches(work: Work, text: str) -> bool:
+    if text == "all":
+        return True
     return work.number == int(text) if text.isdecimal() else text.lower() in work.name.lower()
 
 
@@ -87,10 +121,14 @@ def make_data(work: Work) -> tuple[Floats, Floats | Ints]:
 
 
 def _with_every_class(labels: Ints, classes: int) -> Ints:
-    """Give classes that do not occur a row of one that occurs more than once: scikit-learn takes classes from labels."""
+    """Give classes that do not occur a row of one that occurs more than once: scikit-learn takes classes from labels.
+
+    Where there are more classes than rows, some stay without.
+    """
     found, first = np.unique(labels, return_index=True)
     lost = np.setdiff1d(np.arange(classes), found)
-    labels[np.setdiff1d(np.arange(len(labels)), first)[: len(lost)]] = lost
+    spare = np.setdiff1d(np.arange(len(labels)), first)[: len(lost)]
+    labels[spare] = lost[: len(spare)]
     return labels
 
 
@@ -105,7 +143,7 @@ def first_weights(work: Work) -> list[Floats]:
     return weights
 
 
-def forward(work: Work, weights: list[NDArray[np.floating]], x: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+def forward(work: Work, weights: Sequence[Array], x: Array) -> list[Array]:
     """Return x and the output of every layer."""
     values = [x]
     for i in range(0, len(weights), 2):
@@ -114,7 +152,7 @@ def forward(work: Work, weights: list[NDArray[np.floating]], x: NDArray[np.float
     return values
 
 
-def mean_loss(work: Work, weights: list[Floats], rows: int = 1024) -> float:
+def mean_loss(work: Work, weights: Sequence[Floats], rows: int = 1024) -> float:
     """Return the loss of weights over the first rows: products in float32, the rest in float64."""
     x, y = (part[:rows] for part in make_data(work))
     outputs = forward(work, weights, x)[-1].astype(np.float64)

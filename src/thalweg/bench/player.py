@@ -1,4 +1,4 @@
-"""The race's side of a contestant's process: start, play, stop."""
+"""A contestant's process, from outside: start, ask, stop."""
 
 import json
 import os
@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from select import select
 from typing import Any, Self, TextIO
 
-from works import Work
+from thalweg.bench.works import Work
 
-_CHILD = Path(__file__).parent / "contestants" / "child.py"
 _HARMFUL = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where they are set they can halve NumPy and scikit-learn
 _PATIENCE = 900.0  # seconds: compiling a network takes a minute on a slow machine
 
@@ -25,30 +23,43 @@ class Player:
     """One contestant in its own process group, stopped whenever it is not its turn. `errors` takes what it prints."""
 
     def __init__(self, name: str, work: Work, errors: TextIO) -> None:
-        self.name = name
         self._errors = errors
         self._process = subprocess.Popen(
-            [sys.executable, str(_CHILD), name, str(work.number)],
+            # -P: a file of the folder it is started in is nobody's library
+            [sys.executable, "-P", "-m", "thalweg.bench.child", name, work.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=errors,
             text=True,
             env={key: value for key, value in os.environ.items() if key not in _HARMFUL},
             start_new_session=True,
         )
-        self.about: dict[str, Any] = {}
+        self.pid = self._process.pid
 
-    def wait_until_ready(self) -> None:
-        """Wait until it is built and warm, and stop it."""
-        self.about = self._answer()
+    def load(self) -> dict[str, Any]:
+        """Wait until its library is loaded, and stop it."""
+        answer = self._answer()
         self._signal(signal.SIGSTOP)
+        return answer
+
+    def build(self) -> dict[str, Any]:
+        """Have it built and warm. Returns what it says of itself."""
+        return self._ask({"build": True})
 
     def play(self, seconds: float) -> dict[str, Any]:
-        """Have it play one round."""
+        """Have it play one round: see `child.play`."""
+        return self._ask({"seconds": seconds})
+
+    def losses(self, epochs: list[int]) -> dict[int, float]:
+        """Have it train anew; return its loss after each of these numbers of epochs."""
+        answer = self._ask({"epochs": sorted(epochs)})
+        return dict(zip(sorted(epochs), answer["losses"], strict=True))
+
+    def _ask(self, what: dict[str, Any]) -> dict[str, Any]:
         self._signal(signal.SIGCONT)
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # if it is gone there will be no answer, but a reason
-            print(seconds, file=self._process.stdin, flush=True)
+            print(json.dumps(what), file=self._process.stdin, flush=True)
         answer = self._answer()
         self._signal(signal.SIGSTOP)
         return answer
@@ -61,11 +72,12 @@ class Player:
             self._errors.seek(0)
             lines = self._errors.read().strip().splitlines()
             raise PlayerError(lines[-1] if lines and ready else "no answer")
-        return json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
 
     def __enter__(self) -> Self:
         """Return itself."""

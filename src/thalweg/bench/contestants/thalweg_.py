@@ -1,11 +1,11 @@
-"""thalweg in the race: a `Trainer` as any user makes one."""
+"""thalweg: a `Trainer` as any user makes one."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 import thalweg as tw
-from contestants.base import Contestant
-from works import Work, first_weights, make_data
+from thalweg.bench.contestants.base import Contestant
+from thalweg.bench.works import Work, first_weights, make_data
 
 
 class Thalweg(Contestant):

@@ -1,6 +1,10 @@
-"""The process of one contestant: builds once, then plays a round for every line that it reads, and answers in JSON.
+"""The process of one contestant: loads its library, says so, then answers every line that it reads, all in JSON.
 
-Between rounds it is blocked on its input, and stopped by the race, so that no worker of its library spins meanwhile.
+    {"build": true}        make the contestant, which may compile; what it says of itself
+    {"seconds": 0.5}       train one epoch from the first weights, then time whole epochs for at least so long
+    {"epochs": [3, 17]}    the losses after so many epochs from the first weights
+
+Between answers it is blocked on its input, and stopped by its player, so that no worker of its library spins meanwhile.
 """
 
 import ctypes
@@ -13,11 +17,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import contestants
-from contestants.base import Contestant
-from works import WORKS, Work, mean_loss
+from thalweg.bench import registry
+from thalweg.bench.contestants.base import Contestant
+from thalweg.bench.works import Work, mean_loss
 
 
 def busy_seconds() -> float:
@@ -51,20 +53,39 @@ def play(contestant: Contestant, work: Work, seconds: float) -> dict[str, Any]:
         "others": others / elapsed,  # cores' worth that other processes took meanwhile
         "loss_after_one": mean_loss(work, after_one),
         "loss_at_end": mean_loss(work, contestant.weights()),
+        "resumes": contestant.resumes,
     }
 
 
-def serve(name: str, number: int) -> None:
+def losses(contestant: Contestant, work: Work, epochs: list[int]) -> dict[str, Any]:
+    """Train from the first weights; return the loss after each of these numbers of epochs, which rise."""
+    contestant.reset()
+    measured, done = [], 0
+    for number in epochs:
+        contestant.train(number - done)
+        done = number
+        measured.append(mean_loss(work, contestant.weights()))
+    return {"losses": measured}
+
+
+def serve(name: str, work: Work) -> None:
     """Answer on the process's own output; whatever libraries print goes to its errors."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    work = WORKS[number - 1]
-    contestant = contestants.make(name, work)
-    print(json.dumps(contestant.about()), file=answers)
+    kind = registry.load(name)
+    print(json.dumps({"loaded": name}), file=answers)
     for line in sys.stdin:
-        print(json.dumps(play(contestant, work, float(line))), file=answers)
+        asked = json.loads(line)
+        if "build" in asked:
+            contestant = kind(work)
+            answer = contestant.about()
+        elif "seconds" in asked:
+            answer = play(contestant, work, asked["seconds"])
+        else:
+            answer = losses(contestant, work, asked["epochs"])
+        print(json.dumps(answer), file=answers)
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: never outlive the race, not even stopped
-    serve(sys.argv[1], int(sys.argv[2]))
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: never outlive the player, not even stopped
+    serve(sys.argv[1], Work.from_json(sys.argv[2]))

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from works import Work, first_weights, forward, make_data, mean_loss
-
-Array = NDArray[np.float64]
+from thalweg.arrays import Array
+from thalweg.bench.works import Work, first_weights, forward, make_data, mean_loss
 
 
 def loss_after_one_epoch(work: Work) -> float:
@@ -21,7 +19,7 @@ def loss_after_one_epoch(work: Work) -> float:
     return mean_loss(work, [array.astype(np.float32) for array in weights])
 
 
-def _gradients(work: Work, weights: list[Array], x: Array, y: NDArray[np.generic]) -> list[Array]:
+def _gradients(work: Work, weights: list[Array], x: Array, y: Array) -> list[Array]:
     values = forward(work, weights, x)
     dy = _loss_gradient(work, values.pop(), y) / len(x)
     gradients: list[Array] = []
@@ -32,10 +30,10 @@ def _gradients(work: Work, weights: list[Array], x: Array, y: NDArray[np.generic
     return gradients
 
 
-def _loss_gradient(work: Work, outputs: Array, y: NDArray[np.generic]) -> Array:
+def _loss_gradient(work: Work, outputs: Array, y: Array) -> Array:
     if work.loss == "mse":
         return 2 * (outputs - y[:, None])
-    shares = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    shares: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     shares[np.arange(len(y)), y] -= 1
     return shares

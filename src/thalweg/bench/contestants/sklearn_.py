@@ -1,4 +1,4 @@
-"""scikit-learn in the race: its MLP estimators, all epochs in one `fit`."""
+"""scikit-learn: its MLP estimators, all epochs in one `fit`."""
 
 import warnings
 from typing import Any
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from contestants.base import Contestant
-from works import Work, first_weights, make_data
+from thalweg.bench.contestants.base import Contestant
+from thalweg.bench.works import Work, first_weights, make_data
 
 
 class ScikitLearn(Contestant):
-    """`fit` with a warm start: it keeps weights from call to call, and begins its optimizer anew.
+    """`fit` with a warm start: it keeps weights from call to call, and begins its optimizer's state anew.
 
     Penalty, shuffling and stopping are off. Its squared error is half of the others', which Adam's update does not see.
     """
@@ -22,6 +22,7 @@ class ScikitLearn(Contestant):
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         warnings.simplefilter("ignore", ConvergenceWarning)
+        self.resumes = work.optimizer == "sgd"  # which has no state here
         self.x, self.y = make_data(work)
         settings = {
             "hidden_layer_sizes": work.layers[1:-1],

@@ -1,4 +1,4 @@
-"""What a contestant offers to the race."""
+"""What a contestant offers."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,21 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from works import Work
+from thalweg.bench.works import Work
 
 Choice = TypeVar("Choice")
 
 
 class Contestant:
-    """A library that trains one work. Construction may compile; nothing of it is timed."""
+    """A library that trains one work. Construction may compile; nothing of it is timed.
+
+    Attributes
+    ----------
+    resumes : bool
+        Whether two calls of `train` are one longer one: then losses compare after any number of epochs.
+    """
+
+    resumes = True
 
     def __init__(self, work: Work) -> None:
         self.work = work
