@@ -12,7 +12,9 @@
 
 namespace thalweg {
 
-// gram_ij = x_i . x_j + offset for i in rows, an even range, and j <= i.
+// gram_ij = x_i . x_j + offset for i in rows, an even range, and j <= i, or some more: x has rows, and gram columns, up to
+// a multiple of gram_rows.
+constexpr Index gram_rows = 4;
 struct Gram {
   void* gram;
   Index gram_ld;

@@ -130,19 +130,29 @@ void input_gradient_chain(const DenseInputGradient& g) {
   }
 }
 
-// Dot product of dz_o and w_o in dot form for each chunk of 128 units, chunk sums added in order. Pads are zero.
+// Sum over some units of dz_o w_o in dot form, but for the last half of its tree.
 template <class T>
-T dot_by_chunks(const T* dz_o, const T* w_o, Index outputs) {
-  T total = 0;
+inline Vec<T> dot_of_chunk(const T* dz_o, const T* w_o, Index units) {
+  VirtualLanes<T> sum = virtual_lanes(T(0));
+  for (Index o = 0; o < units; o += VirtualLanes<T>::lanes)
+    for (int i = 0; i < VirtualLanes<T>::vectors; ++i) {
+      const Index at = o + i * Vec<T>::lanes;
+      sum.part[i] = fma(load(dz_o + at), load(w_o + at), sum.part[i]);
+    }
+  return first_half_of_tree(sum);
+}
+
+// Dot products of a row of dz with the rows w_io, w_io + w_ld, ..., a vector of them, in dot form for each chunk of 128
+// units, chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there.
+template <class T>
+inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
+  Vec<T> total = set(T(0));
   for (Index chunk = 0; chunk < outputs; chunk += dot_chunk) {
-    VirtualLanes<T> sum = virtual_lanes(T(0));
-    const Index end = smaller(chunk + dot_chunk, whole_pads(outputs));
-    for (Index o = chunk; o < end; o += VirtualLanes<T>::lanes)
-      for (int i = 0; i < VirtualLanes<T>::vectors; ++i) {
-        const Index at = o + i * Vec<T>::lanes;
-        sum.part[i] = fma(load(dz_o + at), load(w_o + at), sum.part[i]);
-      }
-    total += sum_tree(sum);
+    const Index units = smaller(dot_chunk, whole_pads(outputs) - chunk);
+    Vec<T> sum[Vec<T>::lanes];
+    for (Index l = 0; l < Vec<T>::lanes; ++l)
+      sum[l] = dot_of_chunk(dz_o + chunk, w_io + smaller(l, rows - 1) * w_ld + chunk, units);
+    total = total + sum_trees(sum);
   }
   return total;
 }
@@ -155,10 +165,9 @@ void input_gradient_dot(const DenseInputGradient& g) {
   with_sink<T>(g.sink, [&](auto put) {
     for (Index i = g.columns.begin; i < g.columns.end; i += Vec<T>::lanes)
       for (Index b = g.rows.begin; b < g.rows.end; ++b) {
-        Vec<T> dx = set(T(0));
-        for (Index l = 0; l < smaller(Vec<T>::lanes, g.columns.end - i); ++l)
-          dx.reg[l] = dot_by_chunks(dz + b * g.dz_ld, w + (i + l) * g.w_ld, g.outputs);
-        put(b, i, dx);
+        const Index rows = smaller(Vec<T>::lanes, g.columns.end - i);
+        const Vec<T> dx = dots_by_chunks(dz + b * g.dz_ld, w + i * g.w_ld, g.w_ld, rows, g.outputs);
+        put(b, i, keep_first(dx, rows));
       }
   });
 }

@@ -39,7 +39,8 @@ inline void update_row(const R& rule, const Parameter& p, Index r, Index column,
 // All columns of some rows r, for which x(b, r) = x_br[b * x_ld + (r - first) * x_step].
 template <class R, class T>
 void update_rows(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_br, Index x_ld, Index x_step) {
-  const R rule = of_step;  // stays in registers, as in apply_rows
+  const R rule = of_step;  // these two stay in registers, as in apply_rows
+  const Parameter p = g.parameter;
   constexpr int vectors = 4;
   constexpr Index panel = vectors * Vec<T>::lanes;
   const T* dz_bo = static_cast<const T*>(g.dz);
@@ -47,8 +48,8 @@ void update_rows(const R& of_step, const DenseWeightGradient& g, Range rows, con
   for (Index r = rows.begin; r < rows.end; ++r, x_br += x_step) {
     Index o = g.columns.begin;
     for (; o + panel <= end; o += panel)
-      update_row<vectors>(rule, g.parameter, r, o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
-    for (; o < end; o += Vec<T>::lanes) update_row<1>(rule, g.parameter, r, o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
+      update_row<vectors>(rule, p, r, o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
+    for (; o < end; o += Vec<T>::lanes) update_row<1>(rule, p, r, o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
   }
 }
 

@@ -24,12 +24,17 @@ inline VirtualLanes<T> virtual_lanes(T x) {
   return all;
 }
 
-// Lane i meets lane i + lanes/2, then lanes/4, ...: first whole vectors, then inside one.
+// Lane i meets lane i + lanes/2, then lanes/4, ...: first whole vectors,
 template <class T>
-inline T sum_tree(VirtualLanes<T> v) {
+inline Vec<T> first_half_of_tree(VirtualLanes<T> v) {
   for (int half = VirtualLanes<T>::vectors / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) v.part[i] = v.part[i] + v.part[i + half];
-  return sum_tree(v.part[0]);
+  return v.part[0];
+}
+// then inside one.
+template <class T>
+inline T sum_tree(VirtualLanes<T> v) {
+  return sum_tree(first_half_of_tree(v));
 }
 
 // v with zero in the lanes from n on.

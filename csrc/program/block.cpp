@@ -8,11 +8,16 @@ namespace thalweg {
 
 // ---- the plan -----------------------------------------------------------------------------------------------------
 
+// With those that gram reads in vain.
+Index Builder::block_rows() const {
+  return (spec().batch * spec().block + gram_rows - 1) / gram_rows * gram_rows;
+}
+
 void Builder::block_buffers() {
   if (!in_block()) return;
-  const Index rows = spec().batch * spec().block, units = layer(0).units;
-  plan_.extents.push_back(rows);
-  block_rows_ = static_cast<Space>(plan_.extents.size()) - 1;
+  const Index rows = block_rows(), units = layer(0).units;
+  plan_.extents.push_back(spec().batch * spec().block);
+  block_space_ = static_cast<Space>(plan_.extents.size()) - 1;
   block_start_ = add_matrix("start", rows, units);
   block_gram_ = add_matrix("gram", rows, rows);
   block_kept_ = add_matrix("kept", rows, units);
@@ -28,7 +33,7 @@ void Builder::begin_block() {
   start.input = value_[0];
   start.output = block_start_;
   start.parameter = 0;
-  Step& gram = add_step(Kind::gram, block_rows_, {{value_[0], whole, false}, {block_gram_, block_rows_, true}},
+  Step& gram = add_step(Kind::gram, block_space_, {{value_[0], whole, false}, {block_gram_, block_space_, true}},
                         double(spec().inputs) * spec().batch * spec().block);
   gram.input = value_[0];
   gram.output = block_gram_;

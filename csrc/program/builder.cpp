@@ -89,7 +89,7 @@ void Builder::value_buffers() {
     const std::string number = std::to_string(v);
     const Index width = graph_.width[v];
     plan_.extents.push_back(width);
-    const Index rows = v == 0 ? batch * spec().block : batch;
+    const Index rows = v == 0 && in_block() ? block_rows() : batch;
     value_.push_back(add_matrix(v == 0 ? "x" : "y" + number, rows, width, v == 0 && private_input()));
     const bool last = v == last_value();
     const bool wanted = spec().backward ? graph_.wanted[v] || last : last && spec().loss != Loss::none;

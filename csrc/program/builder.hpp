@@ -66,6 +66,7 @@ class Builder {
   void commit();
 
   bool in_block() const { return spec().block > 1; }
+  Index block_rows() const;
   void block_buffers();
   void begin_block();
   void block_forward();
@@ -87,7 +88,7 @@ class Builder {
   std::vector<NormBuffers> norm_;          // of each layer
   int targets_ = none, loss_ = none, fault_ = none, row_weight_ = none, scratch_ = none;
   int block_start_ = none, block_gram_ = none, block_kept_ = none;
-  Space block_rows_ = none;
+  Space block_space_ = none;
 };
 
 }  // namespace thalweg
