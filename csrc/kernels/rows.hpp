@@ -37,6 +37,18 @@ inline T sum_tree(VirtualLanes<T> v) {
   return sum_tree(first_half_of_tree(v));
 }
 
+// Lane i of the result is sum_tree(rows[i]), bit for bit: all trees at once. The rows are used up.
+template <class T, int distance = Vec<T>::lanes / 2>
+inline Vec<T> sum_trees(Vec<T> (&rows)[Vec<T>::lanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < distance; ++i) {
+    exchange_blocks<distance>(rows[i], rows[i + distance], LanesOf<T>{});
+    rows[i] = rows[i] + rows[i + distance];
+  }
+  if constexpr (distance > 1) return sum_trees<T, distance / 2>(rows);
+  else return rows[0];
+}
+
 // v with zero in the lanes from n on.
 template <class T, int... I>
 inline Vec<T> keep_first(Vec<T> v, Index n, Lanes<I...>) {

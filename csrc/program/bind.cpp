@@ -5,8 +5,15 @@
 namespace thalweg {
 
 namespace {
+
 constexpr int input_buffer = 0;  // x comes first in every plan
+
+// Columns of a parameter: who owns the last has its pads.
+Range with_pads(Range columns, const ParameterPlan& p) {
+  return {columns.begin, columns.end == p.outputs ? p.ld : columns.end};
 }
+
+}  // namespace
 
 char* Program::data(int buffer, int thread) const {
   const Buffer& b = plan_.buffers[buffer];
@@ -31,6 +38,19 @@ Parameter Program::parameter(int index) const {
   parameter.weight = plan_.spec.layers[p.layer].weight;
   parameter.offset = plan_.spec.layers[p.layer].offset;
   return parameter;
+}
+
+// As a thread is to see it.
+Parameter Program::parameter(int index, int thread) const {
+  const bool own = index == 0 && !own_columns_.empty();
+  return own ? own_columns_[thread].parameter() : parameter(index);
+}
+
+void Program::make_own_columns() {
+  for (int thread = 0; thread < plan_.threads; ++thread) {
+    const ParameterPlan& p = plan_.parameters[0];
+    own_columns_.emplace_back(parameter(0), p.rows(), with_pads(plan_.owned(units_of(1), thread), p), plan_.spec.dtype);
+  }
 }
 
 double* Program::statistics(int index, int row) const {
@@ -62,8 +82,9 @@ Gather Program::bind_gather(const Step& step, Range rows, int thread) const {
 
 DenseForward Program::bind_forward(const Step& step, Range own, int thread) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
-  const char* w = static_cast<const char*>(parameter(step.parameter).w);
-  const Index row_bytes = p.ld * (plan_.spec.dtype == DType::f32 ? 4 : 8);
+  const Parameter seen = parameter(step.parameter, thread);
+  const char* w = static_cast<const char*>(seen.w);
+  const Index row_bytes = seen.ld * element_bytes();
   const bool by_rows = step.owner == batch_rows;
   const bool from_user = plan_.spec.in_place && step.input == input_buffer;
   return {data(step.output, thread),
@@ -72,7 +93,7 @@ DenseForward Program::bind_forward(const Step& step, Range own, int thread) cons
           from_user ? nullptr : data(step.input, thread),
           ld(step.input),
           w,
-          p.ld,
+          seen.ld,
           p.bias ? w + p.inputs * row_bytes : nullptr,
           data_or_null(step.other, thread),
           p.inputs,
@@ -189,7 +210,7 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
   const ParameterPlan& p = plan_.parameters[step.parameter];
   const bool from_user = plan_.spec.in_place && step.other == input_buffer;
   const bool bias = p.bias && (step.by_columns || own.end == p.inputs);
-  return {parameter(step.parameter),
+  return {parameter(step.parameter, thread),
           from_user ? nullptr : data(step.other, thread),
           ld(step.other),
           data(step.input, thread),
@@ -211,9 +232,8 @@ Program::Commit Program::bind_commit(int thread) const {
 Update Program::bind_update(const Step& step, Range own) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
   const Range rows = {own.begin, own.end == p.inputs ? p.rows() : own.end};
-  const Range columns = {own.begin, own.end == p.outputs ? p.ld : own.end};
   return {parameter(step.parameter), plan_.spec.rule, nullptr, step.by_columns ? Range{0, p.rows()} : rows,
-          step.by_columns ? columns : Range{0, p.ld}};
+          step.by_columns ? with_pads(own, p) : Range{0, p.ld}};
 }
 
 Program::Task Program::bind(const Step& step, int thread) const {

@@ -15,6 +15,7 @@ Builder::Builder(const Spec& spec, const Schedule& schedule) : graph_(spec), sch
   plan_.schedule = schedule.name;
   plan_.parameters = plan_parameters(spec);
   plan_.statistics = plan_statistics(spec);
+  plan_.own_columns = own_columns();
   owner_.push_back(batch_rows);
   for (int l = 0; l < layers(); ++l) owner_.push_back(owner_of_output(l));
 }
@@ -56,6 +57,16 @@ Space Builder::owner_of_output(int l) const {
   if (of_batch) return units_of(l + 1);
   const bool rows = owner_[it.input] == batch_rows || (it.other != none && owner_[it.other] == batch_rows);
   return rows || !(elementwise(it) || it.kind == LayerKind::batch_norm) ? batch_rows : units_of(l + 1);
+}
+
+// Whether threads that own columns of the first layer move them out of each other's way for a slice. Nothing else reads
+// that layer's weights; moving larger ones takes longer than it saves.
+bool Builder::own_columns() const {
+  constexpr Index largest = 2 << 20;  // bytes
+  if (!spec().many_steps || plan_.threads == 1 || !spec().fused || layers() == 0) return false;
+  const bool first = layer(0).kind == LayerKind::dense && trains(layer(0)) && layer(0).input == 0;
+  if (!first || !by_columns(0) || graph_.wanted[0]) return false;
+  return plan_.parameters[0].rows() * plan_.parameters[0].ld * (spec().dtype == DType::f32 ? 4 : 8) <= largest;
 }
 
 // Each thread gathers all rows for itself where it then works by columns.

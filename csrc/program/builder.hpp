@@ -27,6 +27,7 @@ class Builder {
   int last_value() const { return layers(); }
   bool by_columns(int l) const { return schedule_.by_columns[l]; }
   bool private_input() const;
+  bool own_columns() const;
   Index scratch_elements() const;
 
   Space owner_of_output(int l) const;

@@ -83,7 +83,8 @@ std::string mark_of(const Plan& plan, int step) {
 std::string Plan::describe() const {
   std::string text = "schedule: " + schedule + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") +
                      (spec.fused ? ", fused" : "") +
-                     (spec.block > 1 ? ", blocks of " + std::to_string(spec.block) + " steps" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
+                     (spec.block > 1 ? ", blocks of " + std::to_string(spec.block) + " steps" : "") +
+                     (own_columns ? ", own columns" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
                      "before  step            owner          Mflop    output <- inputs\n";
   int barriers = 0;
   for (size_t i = 0; i < steps.size(); ++i) {

@@ -146,6 +146,7 @@ struct Plan {
   std::vector<Index> extents;  // of each space
   int marks[mark_count] = {};
   Index shared_bytes = 0, thread_bytes = 0;
+  bool own_columns = false;  // of the first layer, each thread's in memory of its own: own_columns.hpp
   bool long_step = false;  // over 50 ms: steps run in pieces
 
   // The part of a space that a thread owns: multiples of 16, a cache line, dealt evenly.

@@ -10,6 +10,7 @@ namespace thalweg {
 
 Program::Program(const Plan& plan, const KernelTable& table, const Storage& storage)
     : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads) {
+  if (plan_.own_columns) make_own_columns();
   for (int thread = 0; thread < plan_.threads; ++thread) {
     std::vector<Task> tasks;
     for (const Step& step : plan_.steps) tasks.push_back(bind(step, thread));
@@ -38,8 +39,11 @@ double Program::gradient_squares() const noexcept {
 }
 
 void Program::walk(Moment moment, Mark from, Mark to) {
+  const OwnColumns* own = own_columns_.empty() ? nullptr : &own_columns_[moment.thread];
+  if (own) own->take();
   while (moment.round < moment.slice.steps)
-    if (walk_block(moment, from, to) == Next::end) return;
+    if (walk_block(moment, from, to) == Next::end) break;
+  if (own) own->give();
 }
 
 // The rounds of a block, of which a plan without blocks has one. A block that ends early still updates with the steps

@@ -7,6 +7,7 @@
 
 #include "base/arena.hpp"
 #include "kernels/table.hpp"
+#include "program/own_columns.hpp"
 #include "program/plan.hpp"
 #include "program/threads.hpp"
 
@@ -115,6 +116,8 @@ class Program {
   KeepStep bind_keep_step(const Step& step, Range own) const;
   Update bind_update(const Step& step, Range own) const;
   Parameter parameter(int index) const;
+  Parameter parameter(int index, int thread) const;
+  void make_own_columns();
   double* statistics(int index, int row) const;
   Range rows_of(const Step& step, Range own) const;
   Range columns_of(const Step& step, Range own) const;
@@ -175,6 +178,7 @@ class Program {
   const KernelTable& table_;
   Storage storage_;
   Arena arena_;
+  std::vector<OwnColumns> own_columns_;  // of each thread, where the plan says so
   Barrier barrier_;
   std::vector<std::vector<Task>> tasks_;  // of each thread, one a step
   std::atomic<bool> stop_{false};         // set by thread 0 alone

@@ -59,6 +59,7 @@ struct Spec {
   bool averaged = false;
   bool backward = false;
   bool fused = false;
+  bool many_steps = false;  // a run is to go over many steps, for which it may prepare
   Index block = 1;  // more: exact-block SGD, the first layer's updates of so many steps at a time (block.cpp)
   bool input_gradient = false;
   bool in_place = false;  // x has our dtype, neighbouring columns and the batch's order: no gather

@@ -234,18 +234,6 @@ inline void transpose(Vec<T> (&rows)[Vec<T>::lanes]) {
   if constexpr (distance > 1) transpose<T, distance / 2>(rows);
 }
 
-// Lane i of the result is sum_tree(rows[i]), bit for bit: all trees at once. The rows are used up.
-template <class T, int distance = Vec<T>::lanes / 2>
-inline Vec<T> sum_trees(Vec<T> (&rows)[Vec<T>::lanes]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < distance; ++i) {
-    exchange_blocks<distance>(rows[i], rows[i + distance], LanesOf<T>{});
-    rows[i] = rows[i] + rows[i + distance];
-  }
-  if constexpr (distance > 1) return sum_trees<T, distance / 2>(rows);
-  else return rows[0];
-}
-
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
 }  // namespace thalweg::THALWEG_ISA

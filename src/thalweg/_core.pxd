@@ -88,7 +88,7 @@ cdef extern from "program/plan.hpp" namespace "thalweg" nogil:
         Loss loss
         Targets targets
         Rule rule
-        cbool standardize, weighted, regulated, averaged, backward, fused, input_gradient, in_place
+        cbool standardize, weighted, regulated, averaged, backward, fused, input_gradient, in_place, many_steps
     cdef cppclass Machine:
         int threads
         cbool exactly

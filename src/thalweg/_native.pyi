@@ -68,6 +68,7 @@ class Plan:
         input_gradient: bool = False,
         in_place: bool = False,
         block: int = 1,
+        many_steps: bool = False,
         flat: int = 0,
         threads: int = 1,
         exactly: bool = False,

@@ -144,11 +144,11 @@ cdef class Plan:
     def __cinit__(self, shape, *, str isa, int64_t batch, str loss="", str targets="", double smoothing=0, cbool weighted=False,
                   str rule="", cbool regulated=False, cbool averaged=False, cbool backward=False, cbool fused=False,
                   cbool input_gradient=False, cbool in_place=False, int64_t flat=0, int threads=1,
-                  cbool exactly=False, double barrier_ns=50, int64_t block=1):
+                  cbool exactly=False, double barrier_ns=50, int64_t block=1, cbool many_steps=False):
         cdef Spec spec = spec_of(shape)
         cdef Machine machine
         spec.batch, spec.flat, spec.weighted, spec.backward, spec.fused = batch, flat, weighted, backward, fused
-        spec.input_gradient, spec.in_place, spec.block = input_gradient, in_place, block
+        spec.input_gradient, spec.in_place, spec.block, spec.many_steps = input_gradient, in_place, block, many_steps
         spec.loss, spec.targets = <Loss><int>LOSSES[loss], <Targets><int>TARGETS[targets]
         spec.smoothing, spec.rule = smoothing, <Rule><int>RULES[rule]
         spec.regulated, spec.averaged = regulated, averaged

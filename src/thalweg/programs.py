@@ -89,6 +89,7 @@ class Job(NamedTuple):
     input_gradient: bool = False
     in_place: bool = False
     block: int = 1
+    many_steps: bool = False
 
 
 @lru_cache(maxsize=64)

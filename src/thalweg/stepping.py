@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from thalweg.trainer import Trainer
 
 
+MANY_STEPS = 64  # from here on a program may spend the time of a step or so on preparing
+
+
 @dataclass
 class Outcome:
     """Whole steps done, how it ended, each step's loss and weight (those of a step that failed come last), threads."""
@@ -44,7 +47,7 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
         return _one_by_one(trainer, piece, machine, interrupt)
     data, position = piece.data, trainer.position
     in_place = piece.order is None and data.sources["x"].is_readable_in_place(trainer.model.shape.code)
-    more = {"in_place": in_place, "block": piece.block}
+    more = {"in_place": in_place, "block": piece.block, "many_steps": piece.steps >= MANY_STEPS}
     job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, **more)
     runner = trainer.runner(job, machine)
     losses, weights = np.empty(piece.steps), np.empty(piece.steps)

@@ -1,0 +1,89 @@
+"""Columns of the first layer in each thread's own memory for the length of a slice: the same bits, and nothing is lost."""
+
+import numpy as np
+import pytest
+
+import thalweg as tw
+
+ROWS, INPUTS, UNITS = 210, 301, 144  # 9 x 16 columns: no even parts for 2 or 4 threads
+OPTIMIZERS = {
+    "sgd": lambda: tw.SGD(lr=0.05),
+    "momentum": lambda: tw.SGD(lr=0.02, momentum=0.9, nesterov=True),
+    "adam": lambda: tw.Adam(lr=1e-3, clip_value=0.5, average=0.9),
+    "rprop": lambda: tw.Rprop(lr=1e-3),
+}
+
+
+def data():
+    generator = np.random.default_rng(4)
+    return generator.normal(size=(ROWS, INPUTS)), generator.integers(0, 5, ROWS)
+
+
+def trained(optimizer, threads, *, dtype="float32", units=UNITS, batch=3, slice_steps=None, bad_row=None):
+    x, y = data()
+    if bad_row is not None:
+        x[bad_row, 0] = np.nan
+    model = tw.Sequential([tw.Dense(units, "tanh"), tw.Dense(33, "relu"), tw.Dense(5)], INPUTS, dtype=dtype, seed=1)
+    trainer = tw.Trainer(model, "cross_entropy", OPTIMIZERS[optimizer]())
+    trainer.slice_steps = slice_steps
+    fit = {"batch_size": batch, "epochs": 3, "shuffle": bad_row is None, "verbose": 0, "num_threads": threads}
+    if bad_row is None:
+        trainer.fit(x, y, **fit)
+    else:
+        with pytest.raises(tw.NonFiniteLoss):
+            trainer.fit(x, y, **fit)
+    return trainer
+
+
+def everything(trainer):
+    """The weights and all of the optimizer's state."""
+    slots = [view for name in trainer.optimizer.slot_names for view in trainer.slot_views(name)]
+    return [np.array(array) for array in [*trainer.model.parameters, *slots]]
+
+
+def own(trainer):
+    return ["own columns" in runner.program.plan.describe() for runner in trainer._runners.values()]
+
+
+def same(a, b):
+    return all(np.array_equal(one, other) for one, other in zip(everything(a), everything(b), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weights_and_state_keep_their_bits(optimizer, dtype):
+    one = trained(optimizer, 1, dtype=dtype)
+    assert not any(own(one))
+    for threads in (2, 3, 4):
+        many = trained(optimizer, threads, dtype=dtype, slice_steps=64)
+        assert any(own(many))
+        assert same(one, many)
+
+
+def test_slices_with_and_without_take_turns():
+    """64 steps of an epoch's 70 lie in memory of the threads, the rest does not."""
+    trainer = trained("adam", 2, slice_steps=64)
+    assert sorted(own(trainer)) == [False, True]
+    assert same(trained("adam", 1), trainer)
+
+
+def test_threads_that_own_nothing():
+    trainer = trained("sgd", 4, units=48)
+    assert any(own(trainer))
+    assert same(trained("sgd", 1, units=48), trainer)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_that_fails_leaves_the_steps_before_it(optimizer):
+    one, two = (trained(optimizer, threads, slice_steps=70, bad_row=3 * 66 + 1) for threads in (1, 2))
+    assert one.position.step == two.position.step == 66
+    assert any(own(two))
+    assert same(one, two)
+
+
+def test_single_steps_do_not_move_columns():
+    x, y = data()
+    trainer = trained("adam", 2, slice_steps=64)
+    trainer._runners.clear()
+    trainer.step(x[:3], y[:3])
+    assert own(trainer) == [False]
