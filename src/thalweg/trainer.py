@@ -12,6 +12,7 @@ from thalweg.callbacks import Callback, History
 from thalweg.checks import check_count
 from thalweg.custom import CustomLoss
 from thalweg.errors import NonFiniteLoss
+from thalweg.exact_block import steps_of_block
 from thalweg.guard import DeferredInterrupt
 from thalweg.inference import check_labels
 from thalweg.network import check_seed
@@ -312,8 +313,10 @@ class Trainer(Training):
             memoryview(self.model.block)[:] = memoryview(self.average_block())
 
     def describe(self, batch_size: int = 32) -> None:
-        """Print the plan of a training step: schedules considered, steps, shapes, owners, barriers, bytes."""
+        """Print the plan by which `fit` trains: schedules considered, steps, shapes, owners, barriers, bytes."""
         rows = check_count(batch_size, "batch_size")
         kind = "labels" if self.loss.name == "cross_entropy" else "values"
-        runner = self.runner(self.job(rows, kind, False, self.fused and not self.stepwise), self.machine())
+        block = steps_of_block(self, rows, False) if self.exact_block else 1
+        job = self.job(rows, kind, False, self.fused and not self.stepwise, block=block)
+        runner = self.runner(job, self.machine())
         print(runner.program.plan.describe(), end="")
