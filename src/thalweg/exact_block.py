@@ -29,7 +29,7 @@ def steps_of_block(trainer: "Trainer", batch: int | None, weighted: bool) -> int
         return 1
     optimizer, shape = trainer.optimizer, trainer.model.shape
     plain = isinstance(optimizer, SGD) and not (optimizer.momentum or optimizer.weight_decay)
-    if not plain or optimizer.regulates or any(layer.regulated for layer in shape.layers):
+    if not plain or optimizer.regulates or shape.regulated:
         return 1
     fits = shape.inputs >= FEWEST_INPUTS * batch and parameter_bytes(shape) <= MOST_WEIGHTS * shape.dtype.itemsize
     return ROWS // batch if fits and _has_first_layer(shape) else 1
