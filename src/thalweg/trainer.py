@@ -313,7 +313,10 @@ class Trainer(Training):
             memoryview(self.model.block)[:] = memoryview(self.average_block())
 
     def describe(self, batch_size: int = 32) -> None:
-        """Print the plan by which `fit` trains: schedules considered, steps, shapes, owners, barriers, bytes."""
+        """Print the plan by which `fit` trains: schedules considered, steps, shapes, owners, barriers, bytes.
+
+        Where `fit` makes steps in blocks, it shows what runs once a block, and what runs for each step.
+        """
         rows = check_count(batch_size, "batch_size")
         kind = "labels" if self.loss.name == "cross_entropy" else "values"
         block = steps_of_block(self, rows, False) if self.exact_block else 1
