@@ -34,7 +34,7 @@ class Trainer(Training):
     optimizer : Optimizer
     fused : bool, default True
         Update weights inside the product that makes their gradient, so that no gradient is kept. False keeps them;
-        the results are the same bits.
+        the results are the same bits, but for exact blocks, which only fused training makes.
     exact_block : bool, default True
         In `fit` by plain SGD with at most 8 rows a step, update the first layer once for some 32 rows, in matrix products
         that come to the same up to rounding: see docs/numerics.md. False, like `step`, updates it in every step.
