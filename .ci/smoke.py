@@ -1,7 +1,7 @@
 """Trains small networks in every way that the core has, for sanitizers, emulators and fresh wheels.
 
 Asserts what must hold on every machine: the loss falls, and the bits are the same for any number of threads, fused or
-not, and for every ISA with fused multiply-add.
+not, and for every ISA with fused multiply-add. Exact-block SGD has bits of its own, the same in every way as well.
 
     python smoke.py              everything, seconds
     python smoke.py --quick      a part of it, for emulators
@@ -18,6 +18,7 @@ import numpy as np
 import thalweg as tw
 
 OPTIMIZERS = {
+    "blocks": lambda: tw.SGD(lr=0.05),
     "sgd": lambda: tw.SGD(lr=0.05),
     "momentum": lambda: tw.SGD(lr=0.02, momentum=0.9, nesterov=True, weight_decay=1e-3),
     "adam": lambda: tw.Adam(lr=0.01),
@@ -27,12 +28,13 @@ OPTIMIZERS = {
 }
 THREADS = (1, 2, 3, 4) if tw.info()["openmp"] else (1,)
 INPUTS, ROWS = 37, 75  # no multiple of a tile, a vector or a batch
+INPUTS_OF_BLOCKS = 131  # so many that every batch up to 8 is trained in blocks
 
 
-def data(loss: str, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+def data(loss: str, outputs: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw inputs, and targets that depend on them."""
     generator = np.random.default_rng(7)
-    x = generator.standard_normal((ROWS, INPUTS))
+    x = generator.standard_normal((ROWS, inputs))
     z = x[:, :outputs] + 0.1 * generator.standard_normal((ROWS, outputs))
     if loss == "cross_entropy":
         return x, z.argmax(axis=1)
@@ -57,9 +59,11 @@ def train(
     """Train three epochs; return their losses and the bytes of the weights."""
     outputs = {"mse": 1, "cross_entropy": 20 if batch == 32 else 5, "binary_cross_entropy": 3}[loss]
     layers = {"plain": plain, "whole": whole}[net](outputs)
-    model = tw.Sequential(layers, input_size=INPUTS, seed=3, dtype=dtype)
-    x, y = data(loss, outputs)
-    trainer = tw.Trainer(model, loss=loss, optimizer=OPTIMIZERS[optimizer](), **how)
+    in_blocks = optimizer == "blocks"
+    inputs = INPUTS_OF_BLOCKS if in_blocks else INPUTS
+    model = tw.Sequential(layers, input_size=inputs, seed=3, dtype=dtype)
+    x, y = data(loss, outputs, inputs)
+    trainer = tw.Trainer(model, loss=loss, optimizer=OPTIMIZERS[optimizer](), exact_block=in_blocks, **how)
     history = trainer.fit(x.astype(dtype), y, batch_size=batch, epochs=3, verbose=0, validation_split=0.1)
     losses = history.history["loss"]
     assert losses[-1] < losses[0], (net, loss, optimizer, batch, losses)
@@ -76,6 +80,7 @@ def smoke(quick: bool) -> tuple[int, dict[str, int]]:
     checksums: dict[str, int] = {}
     threads_tried = THREADS[:: len(THREADS) - 1 or 1] if quick else THREADS
     cases = [
+        *(("plain", "cross_entropy", "blocks", batch) for batch in ((1, 8) if quick else range(1, 9))),
         ("plain", "cross_entropy", "sgd", 1),
         ("plain", "cross_entropy", "adam", 32),
         ("plain", "binary_cross_entropy", "momentum", 8),
@@ -86,7 +91,8 @@ def smoke(quick: bool) -> tuple[int, dict[str, int]]:
     ]
     for (net, loss, optimizer, batch), dtype in itertools.product(cases, ("float32", "float64")[: 2 - quick]):
         seen = {}
-        for isa, threads, fused in itertools.product(tw.info()["isas"], threads_tried, (True, False)):
+        ways = (True,) if optimizer == "blocks" else (True, False)
+        for isa, threads, fused in itertools.product(tw.info()["isas"], threads_tried, ways):
             result = train(net, loss, optimizer, batch, dtype, isa=isa, num_threads=threads, fused=fused)
             group = "scalar" if isa == "scalar" else "fma"
             assert seen.setdefault(group, result) == result, (net, loss, optimizer, batch, dtype, isa, threads, fused)
@@ -99,15 +105,16 @@ def smoke(quick: bool) -> tuple[int, dict[str, int]]:
 def many_small_steps(steps: int) -> None:
     """Take many steps of a small network on 4 threads: barriers above all."""
     generator = np.random.default_rng(1)
-    x, y = generator.random((8 * steps, 64)), generator.integers(0, 10, 8 * steps)
-    for fused, layers in itertools.product(
-        (True, False), ([tw.Dense(10)], [tw.Dense(160, activation="relu"), tw.Dense(10)])
+    ways = ((8, True), (8, False), (4, True))  # rows a step, fused; the last in blocks where the first layer is wide
+    for (batch, fused), layers in itertools.product(
+        ways, ([tw.Dense(10)], [tw.Dense(160, activation="relu"), tw.Dense(10)])
     ):
+        x, y = generator.random((batch * steps, 64)), generator.integers(0, 10, batch * steps)
         model = tw.Sequential(layers, input_size=64, seed=0)
         trainer = tw.Trainer(
             model, loss="cross_entropy", optimizer=tw.SGD(lr=0.1), fused=fused, num_threads=THREADS[-1]
         )
-        trainer.fit(x, y, batch_size=8, verbose=0)
+        trainer.fit(x, y, batch_size=batch, verbose=0)
         assert trainer.position.step == steps
 
 

@@ -406,6 +406,23 @@ def train(parameters, activations, batches, loss, optimizer, settings):
     return losses
 
 
+def exact_block(w, b, batches, gradient, rates):
+    """The first layer's weights and bias (or None) after a block of steps of SGD, in matrix products.
+
+    batches: the rows of each step; gradient(step, z): dL/dz of the step's rows, after which all above is updated.
+    """
+    x = np.concatenate(batches).astype(float)
+    start = x @ w + (0 if b is None else b)
+    gram = x @ x.T + (b is not None)
+    kept = np.zeros_like(start)
+    first = 0
+    for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
+        rows = slice(first, first + len(batch))
+        kept[rows] = -rate * gradient(step, start[rows] + gram[rows, :first] @ kept[:first])
+        first += len(batch)
+    return w + x.T @ kept, None if b is None else b + kept.sum(axis=0)
+
+
 # ---- the order of rows ----------------------------------------------------------------------------------------------
 
 _MASK = 2**64 - 1

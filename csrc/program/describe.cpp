@@ -89,9 +89,10 @@ std::string Plan::describe() const {
   int barriers = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     const int step = static_cast<int>(i);
+    text += mark_of(*this, step);
     if (spec.block > 1 && step == marks[begin]) text += "-- for each step\n";
     if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
-    text += mark_of(*this, step) + line_of(*this, steps[i]);
+    text += line_of(*this, steps[i]);
     barriers += steps[i].barrier;
   }
   return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +

@@ -93,7 +93,7 @@ Plan make_plan(const Spec& spec, const Machine& machine, Index lanes) {
     if (best.steps.empty() || plan.price.total() < margin * best.price.total()) best = std::move(plan);
   }
   best.considered = considered;
-  if (best.price.compute_us < long_step_us) return best;
+  if (best.price.compute_us < long_step_us || spec.block > 1) return best;  // a block is not stopped inside
   if (!spec.fused) return in_pieces(std::move(best), lanes);
   Spec unfused = spec;  // so that a stop can come before the first update: all gradients, then all updates
   unfused.fused = false;

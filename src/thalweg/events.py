@@ -19,6 +19,7 @@ class Callback:
     A callback may also have a method ``on_train_batch_end(step, logs)``: it is called after each `every_steps` steps,
     counted over all epochs, with that count and with "loss", the epoch's mean so far. Training pauses there, which never
     changes a bit of the result, but costs time where `every_steps` is small; callbacks without the method cost nothing.
+    Where `fit` makes steps in blocks (``exact_block``), what is due inside a block is told at its end.
 
     The weights stand still during an event: ``predict``, ``evaluate``, ``save`` and ``set_weights`` of the model work.
     ``trainer.stop_training = True`` ends training after the epoch, or when set in ``on_train_batch_end`` at once: then

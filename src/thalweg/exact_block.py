@@ -7,7 +7,7 @@ csrc/kernels/block_arguments.hpp. What comes out is plain SGD up to rounding, in
 from typing import TYPE_CHECKING
 
 from thalweg.optimizers import SGD
-from thalweg.programs import Shape
+from thalweg.programs import Shape, parameter_bytes
 
 if TYPE_CHECKING:
     from thalweg.trainer import Trainer
@@ -17,6 +17,7 @@ LARGEST_BATCH = 8
 # With fewer, the rows' products with each other cost more than they save: docs/speed.md.
 FEWEST_UNITS = 32  # of the first layer
 FEWEST_INPUTS = 16  # for each row of a step
+MOST_WEIGHTS = 2**23  # of all layers: Ctrl-C waits for a block's end
 
 
 def steps_of_block(trainer: "Trainer", batch: int | None, weighted: bool) -> int:
@@ -28,10 +29,10 @@ def steps_of_block(trainer: "Trainer", batch: int | None, weighted: bool) -> int
         return 1
     optimizer, shape = trainer.optimizer, trainer.model.shape
     plain = isinstance(optimizer, SGD) and not (optimizer.momentum or optimizer.weight_decay)
-    if not plain or optimizer.regulates or any(layer.regulated for layer in shape.layers):
+    if not plain or optimizer.regulates or shape.regulated:
         return 1
-    wide = shape.inputs >= FEWEST_INPUTS * batch and _has_first_layer(shape)
-    return ROWS // batch if wide else 1
+    fits = shape.inputs >= FEWEST_INPUTS * batch and parameter_bytes(shape) <= MOST_WEIGHTS * shape.dtype.itemsize
+    return ROWS // batch if fits and _has_first_layer(shape) else 1
 
 
 def _has_first_layer(shape: Shape) -> bool:

@@ -12,6 +12,7 @@ from thalweg.callbacks import Callback, History
 from thalweg.checks import check_count
 from thalweg.custom import CustomLoss
 from thalweg.errors import NonFiniteLoss
+from thalweg.exact_block import steps_of_block
 from thalweg.guard import DeferredInterrupt
 from thalweg.inference import check_labels
 from thalweg.network import check_seed
@@ -33,7 +34,7 @@ class Trainer(Training):
     optimizer : Optimizer
     fused : bool, default True
         Update weights inside the product that makes their gradient, so that no gradient is kept. False keeps them;
-        the results are the same bits.
+        the results are the same bits, but for exact blocks, which only fused training makes.
     exact_block : bool, default True
         In `fit` by plain SGD with at most 8 rows a step, update the first layer once for some 32 rows, in matrix products
         that come to the same up to rounding: see docs/numerics.md. False, like `step`, updates it in every step.
@@ -312,8 +313,13 @@ class Trainer(Training):
             memoryview(self.model.block)[:] = memoryview(self.average_block())
 
     def describe(self, batch_size: int = 32) -> None:
-        """Print the plan of a training step: schedules considered, steps, shapes, owners, barriers, bytes."""
+        """Print the plan by which `fit` trains: schedules considered, steps, shapes, owners, barriers, bytes.
+
+        Where `fit` makes steps in blocks, it shows what runs once a block, and what runs for each step.
+        """
         rows = check_count(batch_size, "batch_size")
         kind = "labels" if self.loss.name == "cross_entropy" else "values"
-        runner = self.runner(self.job(rows, kind, False, self.fused and not self.stepwise), self.machine())
+        block = steps_of_block(self, rows, False) if self.exact_block else 1
+        job = self.job(rows, kind, False, self.fused and not self.stepwise, block=block, many_steps=True)
+        runner = self.runner(job, self.machine())
         print(runner.program.plan.describe(), end="")
