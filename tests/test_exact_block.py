@@ -235,7 +235,7 @@ def test_describe_shows_the_plan_that_fit_uses(capsys):
     model = tw.Sequential([tw.Dense(128, "relu"), tw.Dense(10)], 784, seed=0)
     tw.Trainer(model, "cross_entropy", tw.SGD(), num_threads=2).describe(1)
     shown = capsys.readouterr().out
-    assert shown.startswith("schedule: columns, 2 threads, fused, blocks of 32 steps\n")
+    assert shown.startswith("schedule: columns, 2 threads, fused, blocks of 32 steps, own columns\n")
     assert GOLDEN in shown
     for batch, settings in ((9, {}), (1, {"exact_block": False}), (1, {"fused": False})):
         tw.Trainer(model, "cross_entropy", tw.SGD(), **settings).describe(batch)
