@@ -14,7 +14,7 @@ import thalweg as tw
 from thalweg.programs import Job, Shape, make_plan
 from thalweg.system import Machine
 
-INPUTS, UNITS, OUTPUTS = 130, 40, 5
+INPUTS, UNITS, OUTPUTS = 150, 40, 5
 ROWS = 207  # whole blocks and a part of one for every batch, and a tail for most
 ROUNDING = {"float32": 1e-5, "float64": 1e-12}  # of the largest weight
 LOSSES = {
@@ -457,6 +457,16 @@ def test_a_wrong_label_or_target_stops_before_its_step():
     y[45, 3] = np.nan
     with pytest.raises(tw.NonFiniteLoss, match="step 22: y is nan at row 45, column 3"):
         make(loss="mse").fit(x, y, batch_size=2, shuffle=False)
+
+
+def test_after_a_wrong_row_blocks_are_counted_from_the_epochs_start():
+    x, y = data()
+    x[45] = np.nan
+    trainer, seen = make(), Steps(1)
+    with pytest.raises(tw.NonFiniteLoss, match="step 22"):
+        trainer.fit(x, y, batch_size=2, shuffle=False)
+    trainer.fit(*data(), batch_size=2, shuffle=False, callbacks=[seen])
+    assert seen.heard == [32, 48, 64, 80, 96, 103, 104]
 
 
 def test_a_wrong_row_leaves_statistics_alone():
