@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from thalweg.trainer import Trainer
 
 
-MANY_STEPS = 64  # from here on a program may spend the time of a step or so on preparing
+MANY_STEPS = 4  # from here on a run may take the time of a step to prepare
 
 
 @dataclass
