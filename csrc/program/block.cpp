@@ -23,21 +23,25 @@ void Builder::block_buffers() {
   block_kept_ = add_matrix("kept", rows, units);
 }
 
-// Before the block's first step: its rows, and their products with the weights of now and with each other.
+// Before the block's first step: its rows, their products with each other, and with the weights of now. That comes last
+// and waits for all of gram, so that no step has to.
 void Builder::begin_block() {
   const Space units = units_of(1);
   gather();
-  Step& start = add_step(Kind::block_product, units,
-                         {{value_[0], whole, false}, {weight_[0], units, false}, {block_start_, units, true}},
-                         product_flops(0));
-  start.input = value_[0];
-  start.output = block_start_;
-  start.parameter = 0;
   Step& gram = add_step(Kind::gram, block_space_, {{value_[0], whole, false}, {block_gram_, block_space_, true}},
                         double(spec().inputs) * spec().batch * spec().block);
   gram.input = value_[0];
   gram.output = block_gram_;
   gram.parameter = 0;
+  Step& start = add_step(Kind::block_product, units,
+                         {{value_[0], whole, false},
+                          {block_gram_, whole, false},
+                          {weight_[0], units, false},
+                          {block_start_, units, true}},
+                         product_flops(0));
+  start.input = value_[0];
+  start.output = block_start_;
+  start.parameter = 0;
 }
 
 void Builder::block_forward() {

@@ -93,7 +93,7 @@ std::string Plan::describe() const {
     if (spec.block > 1 && step == marks[begin]) text += "-- for each step\n";
     if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
     text += line_of(*this, steps[i]);
-    barriers += steps[i].barrier;
+    barriers += steps[i].barrier && step >= marks[begin] && step < marks[updated];
   }
   return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +
          " (shared " + std::to_string(shared_bytes) + " + " + std::to_string(threads) + " x " +
