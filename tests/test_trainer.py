@@ -219,7 +219,7 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
 # ---- plans ----------------------------------------------------------------------------------------------------------
 
 GOLDEN = """\
-schedule: columns, 2 threads, fused
+schedule: columns, 2 threads, fused, own columns
 before  step            owner          Mflop    output <- inputs
         gather          every thread     0.251  x (32, 784)
         forward         units 1          6.423  y1 (32, 128), fault (32,) <- x (32, 784), w1 (785, 128)
