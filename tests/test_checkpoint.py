@@ -483,6 +483,7 @@ OTHERS = {
     "batch": (make, {"batch_size": 3}, "it was trained with batch_size 4, this training has 3"),
     "rows": (make, {"validation_split": 0.2}, "it was trained with samples 18, this training has 14"),
     "shuffle": (make, {"shuffle": False}, "it was trained with shuffle True, this training has False"),
+    "blocks": (make, {"exact_block": False}, "it was trained with exact_block True, this training has False"),
     "callbacks": (make, {"more": [tw.EarlyStopping("loss")]}, r"callbacks \['History'\], this training has \['Early"),
 }
 

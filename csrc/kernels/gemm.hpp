@@ -4,7 +4,8 @@
 //   dX        dX^T = W dZ^T A = W  (a_k = 1)        B = dZ^T
 //   dW        dW = X^T dZ   A = X  (a_row = 1)      B = dZ
 //
-// Every element of C is one chain of FMAs in rising k from zero, so its bits depend on no tile and no ISA with fma.
+// Every element of C is one chain of FMAs in rising k, from zero or from what is in C, so its bits depend on no tile and
+// no ISA with fma.
 // B is read in place: its rows are padded, 64-byte aligned and never 4 KB apart, which makes packing needless
 // (docs/speed.md).
 #pragma once

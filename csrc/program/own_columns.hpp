@@ -13,7 +13,7 @@ namespace thalweg {
 
 class OwnColumns {
  public:
-  // `whole`: where the parameter lies. Columns end at the pads' end.
+  // `whole`: where the parameter lies. The last owner's columns end at the pads' end.
   OwnColumns(const Parameter& whole, Index rows, Range columns, DType dtype);
 
   // The parameter as kernels are to see it: for the own columns only.
@@ -23,12 +23,13 @@ class OwnColumns {
   void give() const { copy(false); }
 
  private:
-  static constexpr int blocks = 1 + max_slots;  // W, and the state
+  static int blocks_of(const Parameter& whole);  // W, and the slots that there are
   void* whole_block(int block) const { return block == 0 ? whole_.w : whole_.slots[block - 1]; }
   char* own_block(int block) const { return arena_->data() + block * rows_ * ld_ * element_bytes_; }
   void copy(bool in) const;
 
   Parameter whole_;
+  int blocks_;
   Index rows_;
   Range columns_;
   Index ld_, element_bytes_;

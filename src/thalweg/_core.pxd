@@ -119,7 +119,7 @@ cdef extern from "program/plan.hpp" namespace "thalweg" nogil:
         vector[ParameterPlan] parameters
         vector[StatisticsPlan] statistics
         vector[Buffer] buffers
-        cbool long_step
+        cbool long_step, own_columns
         int find(const string&)
         string describe() except +
     CPlan make_plan(const Spec&, const Machine&, int64_t) except +

@@ -162,6 +162,10 @@ cdef class Plan:
         return self.plan.spec.fused
 
     @property
+    def own_columns(self):
+        return self.plan.own_columns
+
+    @property
     def regulated(self):
         return self.plan.spec.regulated
 

@@ -175,9 +175,10 @@ def _remembering(run: "Run") -> list[tuple[str, Callback]]:
 
 
 def _settings(run: "Run") -> dict[str, Any]:
-    """Return what of the data and the order of rows a file must have in common."""
-    params = run.history.params
-    return {"batch_size": params["batch_size"], "samples": params["samples"], "shuffle": run.feed.shuffle}
+    """Return what of the data, the order of rows and the way of small steps a file must have in common."""
+    params, exact_block = run.history.params, run.settings.exact_block and run.trainer.fused
+    of_data = {"batch_size": params["batch_size"], "samples": params["samples"], "shuffle": run.feed.shuffle}
+    return of_data | {"exact_block": exact_block}
 
 
 def _pack(run: "Run", finished: bool) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -17,13 +17,16 @@ LARGEST_BATCH = 8
 # With fewer, the rows' products with each other cost more than they save: docs/speed.md.
 FEWEST_UNITS = 32  # of the first layer
 FEWEST_INPUTS = 16  # for each row of a step
-MOST_WEIGHTS = 2**23  # of all layers: Ctrl-C waits for a block's end
+# Ctrl-C waits for a block's end, so one takes a tenth of a second at most: bytes of the first layer, which is read and
+# updated once a block, and those of the other layers times the steps that read and update them.
+MOST_OF_FIRST, MOST_OF_OTHERS = 2**25, 2**28
 
 
 def steps_of_block(trainer: "Trainer", batch: int | None, weighted: bool) -> int:
     """Return how many steps of so many rows make a block; 1 where steps are made one by one.
 
-    The answer follows from the model, the optimizer's settings and the batch alone, and so do the bits.
+    The answer follows from the model, the optimizer's settings, `fused`, the batch and whether rows have weights, and so do
+    the bits; never from threads or slices.
     """
     if batch is None or batch > LARGEST_BATCH or weighted or not trainer.fused or trainer.stepwise:
         return 1
@@ -31,8 +34,14 @@ def steps_of_block(trainer: "Trainer", batch: int | None, weighted: bool) -> int
     plain = isinstance(optimizer, SGD) and not (optimizer.momentum or optimizer.weight_decay)
     if not plain or optimizer.regulates or shape.regulated:
         return 1
-    fits = shape.inputs >= FEWEST_INPUTS * batch and parameter_bytes(shape) <= MOST_WEIGHTS * shape.dtype.itemsize
-    return ROWS // batch if fits and _has_first_layer(shape) else 1
+    suits = shape.inputs >= FEWEST_INPUTS * batch and _has_first_layer(shape) and _is_short(shape, ROWS // batch)
+    return ROWS // batch if suits else 1
+
+
+def _is_short(shape: Shape, steps: int) -> bool:
+    """Whether a block of so many steps is over soon."""
+    first = shape.inputs * shape.layers[0].units * shape.dtype.itemsize
+    return first <= MOST_OF_FIRST and steps * (parameter_bytes(shape) - first) <= MOST_OF_OTHERS
 
 
 def _has_first_layer(shape: Shape) -> bool:

@@ -11,6 +11,7 @@ from thalweg.system import Machine
 
 SLICE_SECONDS = 0.05  # between two looks at callbacks, progress and Ctrl-C
 TRIAL_SECONDS = 0.003
+MANY_STEPS = 4  # from here on a run may take the time of a step to prepare
 FIRST_TRIAL_SECONDS = 0.01  # after so much training
 LONG_STEP_SECONDS = 0.005  # such a step has work enough for all threads
 WORTH_CHANGING = 0.95  # of the time that a step takes now
@@ -38,7 +39,7 @@ class Pace:
         if self._other and not self._trial and best < LONG_STEP_SECONDS and time.perf_counter() >= self._next_trial:
             self._trial, self._now = 2, self._other
         if self._trial:
-            return self._now, 1 if self._trial == 2 else _steps(TRIAL_SECONDS, best)
+            return self._now, MANY_STEPS if self._trial == 2 else max(MANY_STEPS, _steps(TRIAL_SECONDS, best))
         self._now = self._best
         return self._now, _steps(SLICE_SECONDS, best)
 

@@ -15,13 +15,11 @@ from thalweg.arrays import Array
 from thalweg.custom import CustomLoss
 from thalweg.feeding import Piece
 from thalweg.guard import DeferredInterrupt
+from thalweg.pacing import MANY_STEPS
 from thalweg.programs import Runner, check_status
 
 if TYPE_CHECKING:
     from thalweg.trainer import Trainer
-
-
-MANY_STEPS = 4  # from here on a run may take the time of a step to prepare
 
 
 @dataclass

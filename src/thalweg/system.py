@@ -111,6 +111,8 @@ _NEAR, _FAR, _NEAR_BELOW = 50.0, 220.0, 150.0
 # predictions. For each question: when it was last answered, and how.
 LOOK_AGAIN_SECONDS = 1.0
 _seen: dict[tuple[int | None, bool], tuple[float, Machine]] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_seen.clear)  # a child may be given other cores
 
 
 def machine(num_threads: int | None = None, probe: bool = True) -> Machine:

@@ -146,6 +146,9 @@ class Training:
         runner = self._runners.get(key)
         if runner is None:
             plan = make_plan(shape, job, machine, self.isa)
+            if job.many_steps and not plan.own_columns:  # many steps are as a few are
+                runner = self._runners[key] = self.runner(job._replace(many_steps=False), machine)
+                return runner
             norms = any(layer.kind in ("layer_norm", "batch_norm") for layer in shape.layers)
             if (norms or not plan.fused) and self._gradients is None:
                 self._gradients = self._new_block()
@@ -183,7 +186,7 @@ class Training:
         return self.optimizer.stepwise or isinstance(self.loss, CustomLoss)
 
     def machine(self, num_threads: int | None = None) -> system.Machine:
-        """Find out anew what plans may use."""
+        """Find out what plans may use, as of the last second."""
         self._machine = system.machine(self.num_threads if num_threads is None else num_threads)
         return self._machine
 
