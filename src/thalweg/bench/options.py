@@ -9,7 +9,7 @@ from thalweg.bench.works import Work
 from thalweg.console import number_within, option, positive
 from thalweg.system import allowed_cores
 
-_SLOW_TO_BUILD = ("torch-compiled",)  # half a minute and more a work
+_NOT_QUICK = ("torch-compiled", "jax-step")  # what compiles for half a minute; a weaker form of another
 _DEFAULTS, _QUICK = (5, 1.0), (2, 0.1)  # rounds, seconds
 
 
@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help=f"at least so long each turn (default: {_DEFAULTS[1]:g})")  # fmt: skip
     add("--threads", type=count, metavar="N", help="cores for every contestant, by affinity (default: all)")
     add("--quick", action="store_true", help="under a minute: two rounds of 0.1 s, and unless they are named only the "
-        "three update methods, without what is slow to compile")  # fmt: skip
+        "three update methods, without torch-compiled and jax-step")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all turns and figures to this file")
     add("--plot", type=Path, metavar="FILE", help="draw throughput over batch size, and loss over seconds of the three "
         "update methods (needs matplotlib)")  # fmt: skip
@@ -51,7 +51,7 @@ def settle(options: argparse.Namespace) -> Settings:
     if threads > allowed_cores():
         raise ValueError(f"--threads is {threads}, but there are {allowed_cores()} cores")
     default = works.METHODS if options.quick else works.SWEEP
-    names = [name for name in registry.NAMES if not options.quick or name not in _SLOW_TO_BUILD]
+    names = [name for name in registry.NAMES if not options.quick or name not in _NOT_QUICK]
     wanted = options.contestants or names
     return Settings(
         works=works.choose(options.works or default),
