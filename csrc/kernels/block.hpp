@@ -10,34 +10,34 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// gram for 2 rows i and 4 rows j, in dot form: 8 sums at a time keep the FMAs busy.
+// gram for 2 rows i and gram_rows rows j, in dot form: 8 sums at a time keep the FMAs busy.
 template <class T>
 void gram_block(const Gram& g, Index i, Index j) {
-  VirtualLanes<T> sum[2][4];
+  VirtualLanes<T> sum[2][gram_rows];
   for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
-    Vec<T> part[2][4];
+    Vec<T> part[2][gram_rows];
     for (auto& row : part)
       for (Vec<T>& p : row) p = set(T(0));
     const T* x_i = at<T>(g.x, g.x_ld, i, v * Vec<T>::lanes);
     const T* x_j = at<T>(g.x, g.x_ld, j, v * Vec<T>::lanes);
     for (Index c = 0; c < whole_pads(g.inputs); c += VirtualLanes<T>::lanes)
 #pragma GCC unroll 4
-      for (int l = 0; l < 4; ++l) {
+      for (int l = 0; l < gram_rows; ++l) {
         const Vec<T> b = load(x_j + l * g.x_ld + c);
 #pragma GCC unroll 2
         for (int k = 0; k < 2; ++k) part[k][l] = fma(load(x_i + k * g.x_ld + c), b, part[k][l]);
       }
     for (int k = 0; k < 2; ++k)
-      for (int l = 0; l < 4; ++l) sum[k][l].part[v] = part[k][l];
+      for (int l = 0; l < gram_rows; ++l) sum[k][l].part[v] = part[k][l];
   }
   for (int k = 0; k < 2; ++k)
-    for (int l = 0; l < 4; ++l) *at<T>(g.gram, g.gram_ld, i + k, j + l) = sum_tree(sum[k][l]) + static_cast<T>(g.offset);
+    for (int l = 0; l < gram_rows; ++l) *at<T>(g.gram, g.gram_ld, i + k, j + l) = sum_tree(sum[k][l]) + static_cast<T>(g.offset);
 }
 
 template <class T>
 void gram(const Gram& g) noexcept {
   for (Index i = g.rows.begin; i < g.rows.end; i += 2)
-    for (Index j = 0; j <= i; j += 4) gram_block<T>(g, i, j);
+    for (Index j = 0; j <= i; j += gram_rows) gram_block<T>(g, i, j);
 }
 
 // A chain that goes on from the start: the product carries on what is in C.
