@@ -24,7 +24,7 @@ char* Program::data_or_null(int buffer, int thread) const { return buffer == non
 
 Parameter Program::parameter(int index) const {
   const ParameterPlan& p = plan_.parameters[index];
-  const Index bytes = p.offset * (plan_.spec.dtype == DType::f32 ? 4 : 8);
+  const Index bytes = p.offset * size_of(plan_.spec.dtype);
   const auto at = [bytes](void* block) -> void* { return block ? static_cast<char*>(block) + bytes : nullptr; };
   Parameter parameter{};
   parameter.w = at(storage_.parameters);
@@ -84,7 +84,7 @@ DenseForward Program::bind_forward(const Step& step, Range own, int thread) cons
   const ParameterPlan& p = plan_.parameters[step.parameter];
   const Parameter seen = parameter(step.parameter, thread);
   const char* w = static_cast<const char*>(seen.w);
-  const Index row_bytes = seen.ld * element_bytes();
+  const Index row_bytes = seen.ld * size_of(plan_.spec.dtype);
   const bool by_rows = step.owner == batch_rows;
   const bool from_user = plan_.spec.in_place && step.input == input_buffer;
   return {data(step.output, thread),

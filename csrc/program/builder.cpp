@@ -66,7 +66,7 @@ bool Builder::own_columns() const {
   if (!spec().many_steps || plan_.threads == 1 || !spec().fused || layers() == 0) return false;
   const bool first = layer(0).kind == LayerKind::dense && trains(layer(0)) && layer(0).input == 0;
   if (!first || !by_columns(0) || graph_.wanted[0]) return false;
-  return plan_.parameters[0].rows() * plan_.parameters[0].ld * (spec().dtype == DType::f32 ? 4 : 8) <= largest;
+  return plan_.parameters[0].rows() * plan_.parameters[0].ld * size_of(spec().dtype) <= largest;
 }
 
 // Each thread gathers all rows for itself where it then works by columns.

@@ -98,7 +98,7 @@ std::string Plan::describe() const {
   return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +
          " (shared " + std::to_string(shared_bytes) + " + " + std::to_string(threads) + " x " +
          std::to_string(thread_bytes) + " a thread), parameters " +
-         std::to_string(parameter_elements(parameters) * (spec.dtype == DType::f32 ? 4 : 8)) + "\n";
+         std::to_string(parameter_elements(parameters) * size_of(spec.dtype)) + "\n";
 }
 
 }  // namespace thalweg

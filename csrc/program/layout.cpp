@@ -44,7 +44,7 @@ void place_barriers(Plan& plan) {
 }
 
 void place_buffers(Plan& plan) {
-  const Index size = plan.spec.dtype == DType::f32 ? 4 : 8;
+  const Index size = size_of(plan.spec.dtype);
   for (Buffer& buffer : plan.buffers) {
     if (!buffer.in_arena) continue;
     if (plan.spec.in_place && &buffer == plan.buffers.data()) continue;  // x comes first

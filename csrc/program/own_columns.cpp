@@ -6,7 +6,7 @@ namespace thalweg {
 
 OwnColumns::OwnColumns(const Parameter& whole, Index rows, Range columns, DType dtype)
     : whole_(whole), blocks_(blocks_of(whole)), rows_(rows), columns_(columns), ld_(leading_dimension(columns.end - columns.begin, dtype)),
-      element_bytes_(dtype == DType::f32 ? 4 : 8), arena_(new Arena(blocks_ * rows * ld_ * element_bytes_)) {}
+      element_bytes_(size_of(dtype)), arena_(new Arena(blocks_ * rows * ld_ * element_bytes_)) {}
 
 int OwnColumns::blocks_of(const Parameter& whole) {
   int blocks = 1;

@@ -157,7 +157,7 @@ Program::Next Program::run(const DenseForward& task, Moment& moment) {
   DenseForward forward = task;
   if (!forward.x) {
     forward.x = rows_from(moment.slice.x, moment).data;
-    forward.x_ld = moment.slice.x.row_stride / element_bytes();
+    forward.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
   }
   in_pieces(moment, task.rows, [&](Range part) {
     forward.rows = part;
@@ -197,7 +197,7 @@ Program::Next Program::run(const DenseWeightGradient& task, Moment& moment) {
   gradient.scalars = scalars_of(moment);
   if (!gradient.x) {
     gradient.x = rows_from(moment.slice.x, moment).data;
-    gradient.x_ld = moment.slice.x.row_stride / element_bytes();
+    gradient.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
   }
   in_pieces(moment, task.inputs, [&](Range part) {
     gradient.inputs = part;

@@ -132,7 +132,6 @@ class Program {
   const double* scalars_of(const Moment& moment) const {
     return moment.slice.scalars + moment.round * moment.slice.scalars_per_step;
   }
-  Index element_bytes() const { return plan_.spec.dtype == DType::f32 ? 4 : 8; }
   bool told_to_stop(const Moment& moment);
   template <class Call>
   void in_pieces(const Moment& moment, Range all, Call&& call);

@@ -57,7 +57,7 @@ Access last_write(const Plan& plan, size_t step, int buffer) {
 
 // Bytes that one thread reads of what others wrote, in one round of the steps.
 double crossing_bytes(const Plan& plan) {
-  const double element = plan.spec.dtype == DType::f32 ? 4 : 8, others = 1 - 1.0 / plan.threads;
+  const double element = size_of(plan.spec.dtype), others = 1 - 1.0 / plan.threads;
   double bytes = 0;
   for (size_t s = 0; s < plan.steps.size(); ++s)
     for (const Access& read : plan.steps[s].accesses) {

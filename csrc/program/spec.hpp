@@ -9,6 +9,9 @@
 
 namespace thalweg {
 
+// Bytes of an element.
+constexpr Index size_of(DType dtype) { return dtype == DType::f32 ? 4 : 8; }
+
 enum class LayerKind : int { dense, activation, dropout, layer_norm, batch_norm, add };
 constexpr const char* layer_names[] = {"dense", "activation", "dropout", "layer_norm", "batch_norm", "add"};
 constexpr int layer_count = count_of(layer_names);
