@@ -41,6 +41,8 @@ void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
       p.bias = last && p.bias ? p.bias + j : nullptr;
       p.fault = last && j == 0 ? p.fault : nullptr;
       p.relu = last && p.relu;
+      const T* next_panel = j + panel_columns < columns ? whole.b + j + panel_columns : nullptr;
+      p.next_b = last ? next_panel : p.b + step * p.b_ld;
       multiply(p, rows, smaller(panel_columns, columns - j));
     }
 }
@@ -96,9 +98,12 @@ void put_transposed(const T* dxt_ib, Index b, Index rows, Index i, Index units, 
   for (Index c = 0; c < units; c += lanes)
     for (Index r = 0; r < rows; r += lanes) {
       Vec<T> v[lanes];
+#pragma GCC unroll 16
       for (Index l = 0; l < lanes; ++l) v[l] = c + l < units ? load(dxt_ib + (c + l) * gradient_rows + r) : set(T(0));
       transpose(v);
-      for (Index l = 0; l < smaller(lanes, rows - r); ++l) put(b + r + l, i + c, v[l]);
+#pragma GCC unroll 16
+      for (Index l = 0; l < lanes; ++l)
+        if (r + l < rows) put(b + r + l, i + c, v[l]);
     }
 }
 
@@ -211,12 +216,15 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
   p.c_ld = fused ? panel_columns : g.parameter.ld;
   p.start = chunk == 0 ? Start::zero : Start::add;
   const bool last = chunk + p.K >= g.batch;
+  const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
+  const T* next_b = last ? next_panel : p.b + rows_per_chunk * p.b_ld;
   const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs
     return fused ? static_cast<T*>(g.scratch) + (single ? 0 : row) * panel_columns
                  : static_cast<T*>(g.parameter.g) + i * g.parameter.ld + columns.begin;
   };
   for (Index i = g.inputs.begin; i < g.inputs.end; i += gradient_inputs) {
     p.c = total(i - g.inputs.begin, i);
+    p.next_b = i == g.inputs.begin ? next_b : nullptr;
     take_columns(p, static_cast<const T*>(g.x) + chunk * g.x_ld + i, g.x_ld);
     weight_gradient_block(g, p, {i, smaller(i + gradient_inputs, g.inputs.end)}, columns, last);
   }

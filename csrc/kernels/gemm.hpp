@@ -37,6 +37,7 @@ struct Product {
   Index b_ld;
   Index K;
   Index ahead = 0, ahead_step = 0;  // what is fetched meanwhile, from A(i, k) of a tile's first row on, and for each k
+  const T* next_b = nullptr;        // B of the next product, fetched into L2 by the first tiles, a vector of columns each
   Soon<T> soon;
   Start start = Start::zero;
   const T* bias = nullptr;  // bias[j] is added last
@@ -64,11 +65,12 @@ inline void take_columns(Product<T>& p, const T* a, Index ld) {
 }
 
 // acc(i, j) += sum over k of A(i, k) B(k, j), in rising k; a and b, at k.begin, go on to k.end.
-template <class T, int rows, int vectors>
+template <bool fetches_b, class T, int rows, int vectors>
 inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const T*& a, const T*& b, Range ks) {
   const T* ahead = a + p.ahead;
   for (Index k = ks.begin; k < ks.end; ++k, a += p.a_k, b += p.b_ld, ahead += p.ahead_step) {
     prefetch(ahead);
+    if constexpr (fetches_b) prefetch_l2(p.next_b + k * p.b_ld);
     Vec<T> b_k[vectors];
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j) b_k[j] = load(b + j * Vec<T>::lanes);
@@ -82,14 +84,14 @@ inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const 
 }
 
 // The whole sum, with the rows of what is wanted soon fetched at even distances.
-template <class T, int rows, int vectors>
+template <bool fetches_b, class T, int rows, int vectors>
 inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, Index j0) {
   const T *a = p.a + i0 * p.a_row, *b = p.b + j0;
-  if (p.soon.blocks == 0) return accumulate(acc, p, a, b, {0, p.K});
+  if (p.soon.blocks == 0) return accumulate<fetches_b>(acc, p, a, b, {0, p.K});
   for (int i = 0; i < rows; ++i) {
     for (int s = 0; s < p.soon.blocks; ++s)
       for (int j = 0; j < vectors; ++j) prefetch(p.soon.block[s] + (i0 + i) * p.soon.ld + j0 + j * Vec<T>::lanes);
-    accumulate(acc, p, a, b, {p.K * i / rows, p.K * (i + 1) / rows});
+    accumulate<fetches_b>(acc, p, a, b, {p.K * i / rows, p.K * (i + 1) / rows});
   }
 }
 
@@ -109,7 +111,7 @@ inline void finish(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, 
 }
 
 // C(i0 .. i0 + rows, j0 .. j0 + vectors * lanes) of a product.
-template <class T, int rows, int vectors>
+template <class T, int rows, int vectors, bool fetches_b>
 void tile(const Product<T>& p, Index i0, Index j0) noexcept {
   T* c = p.c + i0 * p.c_ld + j0;
   Vec<T> acc[rows][vectors];
@@ -118,7 +120,7 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j)
       acc[i][j] = p.start == Start::carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
-  accumulate(acc, p, i0, j0);
+  accumulate<fetches_b>(acc, p, i0, j0);
   if (p.start == Start::add) {
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i)
@@ -132,34 +134,46 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
     for (int j = 0; j < vectors; ++j) store(c + i * p.c_ld + j * Vec<T>::lanes, acc[i][j]);
 }
 
-// All tiles with 1..Tile::rows rows and 1..Tile::vectors vectors: tiles[rows - 1][vectors - 1].
+// All tiles with 1..Tile::rows rows and 1..Tile::vectors vectors, of which the widest can fetch B of the next product.
 template <class T>
 using TileFunction = void (*)(const Product<T>&, Index, Index) noexcept;
 
 template <class T, int rows, int vectors = Tile<T>::vectors>
-TileFunction<T> tile_of(Index wanted_vectors) {
+TileFunction<T> tile_of(Index wanted_vectors, bool fetches_b) {
   if constexpr (vectors > 1)
-    if (wanted_vectors < vectors) return tile_of<T, rows, vectors - 1>(wanted_vectors);
-  return tile<T, rows, vectors>;
+    if (wanted_vectors < vectors) return tile_of<T, rows, vectors - 1>(wanted_vectors, fetches_b);
+  if constexpr (vectors == Tile<T>::vectors)
+    if (fetches_b) return tile<T, rows, vectors, true>;
+  return tile<T, rows, vectors, false>;
 }
 template <class T, int rows = Tile<T>::rows>
-TileFunction<T> tile_of(Index wanted_rows, Index wanted_vectors) {
+TileFunction<T> tile_of(Index wanted_rows, Index wanted_vectors, bool fetches_b) {
   if constexpr (rows > 1)
-    if (wanted_rows < rows) return tile_of<T, rows - 1>(wanted_rows, wanted_vectors);
-  return tile_of<T, rows>(wanted_vectors);
+    if (wanted_rows < rows) return tile_of<T, rows - 1>(wanted_rows, wanted_vectors, fetches_b);
+  return tile_of<T, rows>(wanted_vectors, fetches_b);
 }
 
-// All rows of one panel of columns. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5, not 10 x 6 + 4.
+// Some tiles of a panel of columns that has `tiles` of them. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5, not 10 x 6 + 4.
 template <class T>
-void multiply_panel(const Product<T>& p, Index rows, Index column, Index vectors) {
-  const Index tiles = (rows + Tile<T>::rows - 1) / Tile<T>::rows;
-  if (tiles == 0) return;
+void multiply_tiles(Product<T> p, Index rows, Index tiles, Range some, Index column, Index vectors, bool fetches_b) {
   const Index small = rows / tiles, large = rows % tiles;  // `large` tiles have one row more
-  const TileFunction<T> tile_large = tile_of<T>(small + 1, vectors), tile_small = tile_of<T>(small, vectors);
-  for (Index t = 0, i = 0; t < tiles; ++t) {
+  const TileFunction<T> tile_large = tile_of<T>(small + 1, vectors, fetches_b);
+  const TileFunction<T> tile_small = tile_of<T>(small, vectors, fetches_b);
+  for (Index t = some.begin, i = t * small + (t < large ? t : large); t < some.end; ++t) {
     (t < large ? tile_large : tile_small)(p, i, column);
     i += small + (t < large);
+    if (fetches_b) p.next_b += Vec<T>::lanes;
   }
+}
+
+// All rows of one panel of columns.
+template <class T>
+void multiply_panel(Product<T> p, Index rows, Index column, Index vectors) {
+  const Index tiles = (rows + Tile<T>::rows - 1) / Tile<T>::rows;
+  const Index fetching = !p.next_b ? 0 : tiles < vectors ? tiles : vectors;
+  if (fetching > 0) p.next_b += column;
+  if (fetching > 0) multiply_tiles(p, rows, tiles, {0, fetching}, column, vectors, true);
+  if (fetching < tiles) multiply_tiles(p, rows, tiles, {fetching, tiles}, column, vectors, false);
 }
 
 // C = A B for all rows and the columns [0, columns), rounded up to whole vectors.

@@ -235,6 +235,7 @@ inline void transpose(Vec<T> (&rows)[Vec<T>::lanes]) {
 }
 
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
+inline void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace thalweg::THALWEG_ISA
 
