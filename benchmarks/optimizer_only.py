@@ -2,8 +2,9 @@
 
 `tw.kernels.sgd_update` (momentum 0.9) and `adam_update`, in place on arrays of float32, beside torch.optim's SGD and Adam,
 fused and as they come, and beside a probe: a loop in C, compiled here, over the same arrays on as many threads
-(streams.c). Each contestant plays in a process of its own, in turn; a call's time is the median of a turn, ratios are medians
-over rounds of the ratio within the round. PASS or FAIL; the status is 1 on a FAIL.
+(streams.c). Each contestant has a process of its own, and turns of a fifth of a second follow one another, since memory may
+be half as fast a few seconds later. A call's time is the median of a turn, ratios are medians over rounds of the ratio within the
+round. PASS or FAIL; the status is 1 on a FAIL.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import ctypes
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from thalweg import get_num_threads, kernels
 from thalweg.bench.probe import compile_source
-from turns import Figures, Verdict, installed, play_in_turn, repeated, report, show
+from turns import Player, Verdict, installed, repeated, report, show
 
 LR, MOMENTUM = 1e-3, 0.9
 STREAMS = {"sgd": 5, "adam": 7}  # arrays read and written
@@ -73,53 +75,71 @@ def torch(rule: str, n: int, fused: bool = False) -> tuple[Vector, Callable[[], 
     return w.numpy(), torch.optim.Adam([parameter], lr=LR, fused=fused).step
 
 
-CONTESTANTS = {"thalweg": thalweg, "probe": probe, "torch": torch, "torch fused": partial(torch, fused=True)}
+Contestant = Callable[[str, int], tuple[Vector | None, Callable[[], object]]]
+CONTESTANTS: dict[str, Contestant] = {
+    "thalweg": thalweg,
+    "probe": probe,
+    "torch": torch,
+    "torch fused": partial(torch, fused=True),
+}
 
 
-def measure(name: str, sizes: list[int], seconds: float) -> Figures:
-    """Return milliseconds of an update, after the first one was found to be right."""
-    figures = {}
-    for n in sizes:
-        for rule in STREAMS:
-            w, update = CONTESTANTS[name](rule, n)
-            update()
-            if w is not None:
-                expected = -LR * (first_arrays(n)[1] if rule == "sgd" else np.ones(n, np.float32))
-                np.testing.assert_allclose(w, expected, rtol=1e-5)
-            figures[f"{rule} {n:,}"] = 1e3 * median(repeated(update, time.perf_counter, seconds))
-    return figures
+def serve(name: str, rule: str, n: int) -> None:
+    """Answer each line, a number of seconds, with the milliseconds of an update, after the first one was found to be right."""
+    w, update = CONTESTANTS[name](rule, n)
+    update()
+    if w is not None:
+        expected = -LR * (first_arrays(n)[1] if rule == "sgd" else np.ones(n, np.float32))
+        np.testing.assert_allclose(w, expected, rtol=1e-5)
+    for line in sys.stdin:
+        show({"ms": 1e3 * median(repeated(update, time.perf_counter, float(line), least=3))})
 
 
-def judge(played: dict[str, list[Figures]], sizes: list[int]) -> list[Verdict]:
-    """Hold all ratios against their bars, and print what flows in a second."""
+def take_turns(names: list[str], rule: str, n: int, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Return milliseconds of an update, of each contestant round by round, after a round that does not count."""
+    took: dict[str, list[float]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        players = {name: stack.enter_context(Player(name, "--rules", rule, "--millions", n // 10**6)) for name in names}
+        for number in range(rounds + 1):
+            for name, player in players.items():
+                ms = player.play(seconds)["ms"]
+                if number > 0:
+                    took[name].append(ms)
+    return took
+
+
+def judge(rule: str, n: int, took: dict[str, list[float]]) -> list[Verdict]:
+    """Print times and what flows in a second; hold all ratios against their bars."""
     verdicts = []
-    for n in sizes:
-        for rule, streams in STREAMS.items():
-            what = f"{rule} {n:,}"
-            took = median(figures[what] for figures in played["thalweg"])
-            print(f"thalweg {what}: {took:.2f} ms, {streams * 4e-6 * n / took:.1f} GB/s")
-            for peer in played.keys() - {"thalweg"}:
-                pairs = zip(played[peer], played["thalweg"], strict=True)
-                ratio = median(theirs[what] / ours[what] for theirs, ours in pairs)
-                verdicts.append(Verdict(f"x {peer}: {what}", ratio, BARS[peer, rule], True))
-    return sorted(verdicts, key=lambda verdict: verdict.what)
+    for name, times in took.items():
+        flow = STREAMS[rule] * 4e-6 * n / median(times)
+        span = f"{median(times):8.2f} ms ({min(times):.2f} to {max(times):.2f})"
+        print(f"{rule:<5}{n:>12,}  {name:<12}{span}  {flow:6.1f} GB/s", flush=True)
+        if name != "thalweg":
+            ratio = median(theirs / ours for theirs, ours in zip(times, took["thalweg"], strict=True))
+            verdicts.append(Verdict(f"x {name}: {rule} {n:,}", ratio, BARS[name, rule], True))
+    return verdicts
 
 
 def main() -> int:
     """Measure in turn and judge; or play one contestant."""
     parser = argparse.ArgumentParser(description="The optimizer alone.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement in a round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each turn")
     parser.add_argument("--millions", type=int, nargs="+", default=[10, 100], help="parameters")
-    parser.add_argument("--play", choices=CONTESTANTS, help="be one contestant, and print its figures")
+    parser.add_argument("--rules", choices=STREAMS, nargs="+", default=list(STREAMS))
+    parser.add_argument("--play", choices=CONTESTANTS, help="be one contestant, and answer what is asked")
     options = parser.parse_args()
     sizes = [millions * 10**6 for millions in options.millions]
     if options.play:
-        show(measure(options.play, sizes, options.seconds))
+        serve(options.play, options.rules[0], sizes[0])
         return 0
     names = ["thalweg", "probe", *installed({"torch": "torch", "torch fused": "torch"})]
-    played = play_in_turn(names, options.rounds, "--seconds", options.seconds, "--millions", *options.millions)
-    return report(judge(played, sizes))
+    verdicts = []
+    for n in sizes:
+        for rule in options.rules:
+            verdicts += judge(rule, n, take_turns(names, rule, n, options.rounds, options.seconds))
+    return report(verdicts)
 
 
 if __name__ == "__main__":

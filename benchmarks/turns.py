@@ -1,7 +1,7 @@
 """What tools share that compare libraries: each plays in a process of its own, one after another, round by round.
 
-A tool starts itself again with ``--play NAME``; that process prints its figures as one line of JSON. A library that is
-not installed is left out.
+A tool starts itself again with ``--play NAME``; that process prints its figures as one line of JSON, once, or as a
+`Player` for every line that it reads. A library that is not installed is left out.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 Figures = dict[str, float]
 HALVING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where these are set, NumPy and scikit-learn lose half their speed
@@ -51,13 +52,48 @@ def installed(modules: dict[str, str]) -> list[str]:
     return [name for name, module in modules.items() if find_spec(module) is not None]
 
 
+def command(name: str, *options: object) -> list[str]:
+    """Return the command that is this tool as one contestant."""
+    return [sys.executable, str(Path(sys.argv[0]).resolve()), "--play", name, *map(str, options)]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for a contestant."""
+    return {key: value for key, value in os.environ.items() if key not in HALVING}
+
+
 def play(name: str, *options: object) -> Figures:
     """Run this tool again as one contestant, in a new process; return its figures."""
-    command = [sys.executable, str(Path(sys.argv[0]).resolve()), "--play", name, *map(str, options)]
-    environment = {key: value for key, value in os.environ.items() if key not in HALVING}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    done = subprocess.run(command(name, *options), stdout=subprocess.PIPE, text=True, check=True, env=environment())
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
+
+
+class Player:
+    """One contestant in a process that stays, and measures whenever it is asked: turns may be short, and near in time."""
+
+    def __init__(self, name: str, *options: object) -> None:
+        pipe = subprocess.PIPE
+        asked = command(name, *options)
+        self._process = subprocess.Popen(asked, stdin=pipe, stdout=pipe, text=True, env=environment())
+
+    def play(self, seconds: float) -> Figures:
+        """Have it measure for so long; return its figures."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(seconds, file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("a contestant has ended without an answer: its reason stands above")
+        figures: Figures = json.loads(line)
+        return figures
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it nothing more to read, at which it ends."""
+        self._process.communicate()
 
 
 def play_in_turn(names: Sequence[str], rounds: int, *options: object) -> dict[str, list[Figures]]:
@@ -73,14 +109,16 @@ def play_in_turn(names: Sequence[str], rounds: int, *options: object) -> dict[st
 
 def show(figures: Figures) -> None:
     """Print figures for the process that asked for them."""
-    print(json.dumps(figures))
+    print(json.dumps(figures), flush=True)
 
 
-def repeated(call: Callable[[], object], clock: Callable[[], float], seconds: float, batch: int = 1) -> list[float]:
-    """Return the seconds of a call, from batches of calls for so many seconds, the first tenth left out."""
+def repeated(
+    call: Callable[[], object], clock: Callable[[], float], seconds: float, batch: int = 1, least: int = 10
+) -> list[float]:
+    """Return the seconds of a call, from `least` batches of calls or more for so long, the first tenth left out."""
     took: list[float] = []
     began = clock()
-    while (now := clock()) - began < seconds or len(took) < 10:
+    while (now := clock()) - began < seconds or len(took) < least:
         for _ in range(batch):
             call()
         took.append((clock() - now) / batch)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_optimizers import CASES, NAMES
+from test_optimizers import CASES, NAMES, begin, update
 
 import thalweg as tw
 
@@ -129,3 +129,27 @@ def test_state_begins_as_told():
     trainer = make("Rprop", {"lr": tw.schedules.Polynomial(0.125, 10)})
     trainer._bind_slots()
     assert np.frombuffer(trainer._slots["step_size"], np.float32).max() == 0.125
+
+
+def placed(values, shift):
+    """A copy that begins so many elements behind a boundary of 64 bytes, in memory of NaN."""
+    memory = np.full(values.size + 64, np.nan, values.dtype)
+    at = -memory.ctypes.data % 64 // values.itemsize + shift
+    view = memory[at : at + values.size]
+    view[...] = values
+    return view, memory
+
+
+@pytest.mark.parametrize("n", [3, 70])  # 70: a first piece, whole vectors, a last piece
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_where_arrays_begin_makes_no_difference(name, settings, n, isa, dtype, rng):
+    w, g = rng.normal(size=(2, n)).astype(dtype)
+    arrays = {"w": w, "g": g, **begin(name, settings, w)}
+    results = set()
+    for shift in (0, 1, 4, 15):
+        places = {key: placed(array, shift + i % 2) for i, (key, array) in enumerate(arrays.items())}
+        state = {key: view for key, (view, _) in places.items()}
+        update(name, settings, state.pop("w"), state.pop("g"), state, 1, isa=isa)
+        results.add(b"".join(view.tobytes() for view, _ in places.values()))
+        assert all(np.isnan(memory).sum() == 64 for _, memory in places.values())
+    assert len(results) == 1

@@ -24,21 +24,32 @@ struct Regulated {
   }
 };
 
+// rule on one vector, or on its first n elements: of w, its gradient g and its slots.
+template <bool whole, class R, class T>
+inline void apply_vector(const R& rule, T* w, const T* g, T* const* slots, Index at, Index n) {
+  const auto get = [=](const T* p) { return whole ? load(p + at) : load_first(p + at, n); };
+  const auto put = [=](T* p, Vec<T> v) { return whole ? store(p + at, v) : store_first(p + at, v, n); };
+  Vec<T> w_at = get(w), state[R::slots + 1];
+#pragma GCC unroll 4
+  for (int s = 0; s < R::slots; ++s) state[s] = get(slots[s]);
+  rule(w_at, get(g), state);
+#pragma GCC unroll 4
+  for (int s = 0; s < R::slots; ++s) put(slots[s], state[s]);
+  put(w, w_at);
+}
+
 // rule over rows and columns of a parameter, with the gradient g_rc (leading dimension g_ld) of the same rows and
 // columns. Columns need not be whole vectors: a caller's own arrays have no pads.
 template <class R, class T>
 void apply_rows(const R& of_step, const Parameter& p, const T* g, Index g_ld, Range rows, Range columns) {
   const R rule = of_step;  // a copy of our own, which no store can change: it stays in registers
+  const Index n = columns.end - columns.begin, whole = n / Vec<T>::lanes * Vec<T>::lanes;
   for (Index r = rows.begin; r < rows.end; ++r, g += g_ld) {
-    const Index at = r * p.ld + columns.begin, n = columns.end - columns.begin;
-    T* w_n = static_cast<T*>(p.w) + at;
-    for (Index c = 0; c < n; c += Vec<T>::lanes) {
-      Vec<T> w = load_first(w_n + c, n - c), state[R::slots + 1];
-      for (int s = 0; s < R::slots; ++s) state[s] = load_first(static_cast<T*>(p.slots[s]) + at + c, n - c);
-      rule(w, load_first(g + c, n - c), state);
-      for (int s = 0; s < R::slots; ++s) store_first(static_cast<T*>(p.slots[s]) + at + c, state[s], n - c);
-      store_first(w_n + c, w, n - c);
-    }
+    const Index at = r * p.ld + columns.begin;
+    T *w = static_cast<T*>(p.w) + at, *slots[R::slots + 1];
+    for (int s = 0; s < R::slots; ++s) slots[s] = static_cast<T*>(p.slots[s]) + at;
+    for (Index c = 0; c < whole; c += Vec<T>::lanes) apply_vector<true>(rule, w, g, slots, c, Vec<T>::lanes);
+    if (whole < n) apply_vector<false>(rule, w, g, slots, whole, n - whole);
   }
 }
 
@@ -83,10 +94,24 @@ void apply(Rule rule, const Parameter& p, const T* g, Index g_ld, const double* 
   with_rule<T>(rule, p, scalars, true, [&](const auto& r) { apply_rows(r, p, g, g_ld, {cut, rows.end}, columns); });
 }
 
+// How many elements lie before the next boundary of a vector.
+template <class T>
+Index before_boundary(const T* p) {
+  return static_cast<Index>(-reinterpret_cast<std::uintptr_t>(p) % THALWEG_VECTOR_BYTES / sizeof(T));
+}
+
+// A caller's own arrays begin anywhere, NumPy's large ones all 16 bytes behind a boundary: a first piece ends where no
+// vector of w lies in two cache lines any more.
 template <class T>
 void update(const Update& u) noexcept {
-  const T* g = static_cast<const T*>(u.parameter.g) + u.rows.begin * u.parameter.ld + u.columns.begin;
-  apply(u.rule, u.parameter, g, u.parameter.ld, u.scalars, u.rows, u.columns);
+  const Parameter& p = u.parameter;
+  const Index row = u.rows.begin * p.ld, begin = u.columns.begin, end = u.columns.end;
+  const Index cut = smaller(end, begin + before_boundary(static_cast<const T*>(p.w) + row + begin));
+  const auto apply_to = [&](Range columns) {
+    apply(u.rule, p, static_cast<const T*>(p.g) + row + columns.begin, p.ld, u.scalars, u.rows, columns);
+  };
+  if (begin < cut) apply_to({begin, cut});
+  apply_to({cut, end});
 }
 
 // 8 virtual lanes, and one fixed tree: the order in which rows.hpp adds float64.
