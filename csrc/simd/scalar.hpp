@@ -31,6 +31,13 @@ inline Vec<T> min(Vec<T> a, Vec<T> b) {
   return {a.reg < b.reg ? a.reg : b.reg};
 }
 
+// Bit i where lane i is true.
+inline unsigned true_lanes(Mask<double> mask) {
+  unsigned bits = 0;
+  for (int i = 0; i < Vec<double>::lanes; ++i) bits |= (mask.bits[i] & 1u) << i;
+  return bits;
+}
+
 // The nearest integer, ties to even, for |a| < 2^(mantissa - 1).
 template <class T>
 inline Vec<T> nearest(Vec<T> a) {

@@ -146,8 +146,10 @@ def statistics_layout(shape: Shape) -> list[tuple[int, int, int, int]]:
 def supported_isas() -> list[str]:
     """Names of the ISAs that this build and this CPU have, best first."""
 
-def shuffle(order: npt.NDArray[np.int64], seed: int, stream: int) -> None:
-    """Fill `order` with the permutation of (seed, stream)."""
+def shuffle(
+    order: npt.NDArray[np.int64], seed: int, stream: int, count: int | None = None, isa: str | None = None
+) -> None:
+    """Fill `order` with the permutation of (seed, stream), or only its first `count` places, which takes less time."""
 
 def thread_limit() -> int:
     """Return the most threads that OpenMP gives; 1 in a build without OpenMP."""

@@ -339,10 +339,14 @@ def supported_isas():
     return [name.decode() for name in c_supported_isas()]
 
 
-def shuffle(int64_t[::1] order, uint64_t seed, uint64_t stream):
-    """Fill `order` with the permutation of (seed, stream)."""
+def shuffle(int64_t[::1] order, uint64_t seed, uint64_t stream, count=None, isa=None):
+    """Fill `order` with the permutation of (seed, stream), or only its first `count` places, which takes less time."""
+    cdef const KernelTable* table = &select_table((isa or supported_isas()[0]).encode(), DType.f64)
+    cdef DrawOrder draw
+    draw.order, draw.rows, draw.key = &order[0], order.shape[0], random_key(seed, stream)
+    draw.count = draw.rows if count is None else count
     with nogil:
-        c_shuffle(&order[0], order.shape[0], seed, stream)
+        table.draw_order(draw)
 
 
 def thread_limit():
