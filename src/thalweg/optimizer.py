@@ -49,6 +49,12 @@ class Optimizer:
 
     full_batch: ClassVar[bool] = False  # whether every step needs all rows
     python_state_names: ClassVar[tuple[str, ...]] = ()  # state for each weight that the rule knows nothing of
+    changes: ClassVar[int] = 0  # of any setting of any optimizer: whoever has checked them looks here
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting, as plain data where it is a list, so that no part of it changes unseen; and count."""
+        Optimizer.changes += 1
+        super().__setattr__(name, plain(value))
 
     def __post_init__(self) -> None:
         """Check what was given."""
