@@ -15,6 +15,7 @@ cdef extern from "base/arena.hpp" namespace "thalweg" nogil:
         Arena(int64_t) except +
         char* data()
         int64_t bytes()
+    void copy_rows(void*, const char*, int64_t, int64_t, int64_t)
 
 
 cdef extern from "base/rng.hpp" namespace "thalweg" nogil:
