@@ -43,7 +43,7 @@ inline std::uint64_t at_most(const RandomBlock& block, Index from, std::uint64_t
   std::uint64_t bits = 0;
 #pragma GCC unroll 32
   for (int i = 0; i < 64; i += random_lanes)
-    bits |= std::uint64_t{true_lanes(Mask<double>{block.vectors[(from + i) / random_lanes] <= Random{} + most})} << i;
+    bits |= std::uint64_t{lanes_at_most(block.vectors[(from + i) / random_lanes], Random{} + most)} << i;
   return bits;
 }
 

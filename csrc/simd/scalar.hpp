@@ -31,10 +31,10 @@ inline Vec<T> min(Vec<T> a, Vec<T> b) {
   return {a.reg < b.reg ? a.reg : b.reg};
 }
 
-// Bit i where lane i is true.
-inline unsigned true_lanes(Mask<double> mask) {
+// Bit i where word i of a is at most that of b.
+inline unsigned lanes_at_most(typename Vec<double>::Wrapping a, typename Vec<double>::Wrapping b) {
   unsigned bits = 0;
-  for (int i = 0; i < Vec<double>::lanes; ++i) bits |= (mask.bits[i] & 1u) << i;
+  for (int i = 0; i < Vec<double>::lanes; ++i) bits |= unsigned{a[i] <= b[i]} << i;
   return bits;
 }
 

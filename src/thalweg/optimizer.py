@@ -184,10 +184,10 @@ class Optimizer:
         return call(self)
 
     def _rows(self, steps: Array, *columns: Any) -> Array:
-        rows = np.empty((len(steps), len(columns)))
+        table = np.empty((len(columns), len(steps)))
         for i, column in enumerate(columns):
-            rows[:, i] = column
-        return rows
+            table[i] = column
+        return table.T.copy()
 
 
 def _check_betas(value: Any, what: str) -> None:
