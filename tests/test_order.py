@@ -6,6 +6,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+import thalweg as tw
 from thalweg import _native
 
 
@@ -21,6 +22,16 @@ def test_it_is_the_twins_permutation(n, seed, epoch):
     order = order_of(n, seed, epoch)
     assert sorted(order) == list(range(n))
     assert order.tolist() == reference.shuffled(n, seed, epoch)
+
+
+@pytest.mark.parametrize("isa", tw.info()["isas"])
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(0, 2**64 - 1))
+def test_its_first_rows_can_be_had_alone(isa, n, count, seed):
+    first, whole = np.full(n, -1, np.int64), np.empty(n, np.int64)
+    count = min(n, count)
+    _native.shuffle(first, seed, 3, count, isa)
+    _native.shuffle(whole, seed, 3, isa=isa)
+    assert first[:count].tolist() == whole[:count].tolist() == reference.shuffled(n, seed, 3)[:count]
 
 
 def test_it_will_never_change():

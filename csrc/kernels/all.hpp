@@ -8,6 +8,7 @@
 #include "kernels/gather.hpp"
 #include "kernels/loss.hpp"
 #include "kernels/norm.hpp"
+#include "kernels/order.hpp"
 #include "kernels/sink.hpp"
 #include "kernels/table.hpp"
 #include "kernels/update.hpp"
@@ -45,6 +46,7 @@ constexpr KernelTable table_of(DType dtype) {
           batch_norm_gradient<T>,
           commit_statistics<T>,
           row_loss<T>,
+          draw_order,
           sum_rows<T>,
           sum_squares<T>};
 }

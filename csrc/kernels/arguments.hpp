@@ -40,6 +40,14 @@ struct GatherLabels {
   Range rows;
 };
 
+// order_i, for i in [0, count): the first rows of a permutation of [0, rows), the same for every count. The stream of `key`
+// draws it: base/rng.hpp.
+struct DrawOrder {
+  Index* order;
+  Index count, rows;
+  std::uint64_t key;
+};
+
 // y_bo = act(z_bo), z_bo = x_bi w_io + bias_o, for b in rows and o in columns. bias may be null. z, where not null, is
 // kept, with the leading dimension of y. fault_b, where not null, receives for each row 0, or NaN if the row of x or the
 // first unit's weights hold a NaN or infinity.

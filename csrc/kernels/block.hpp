@@ -51,7 +51,7 @@ void block_forward(const BlockForward& f) noexcept {
   each_vector<T>({0, f.batch}, {0, columns}, [&](Index b, Index o) {
     store(p.c + b * p.c_ld + o, load(at<T>(f.start, f.start_ld, f.first + b, f.columns.begin + o)));
   });
-  take_rows(p, at<T>(f.gram, f.gram_ld, f.first, 0), f.gram_ld);
+  take_rows(p, at<T>(f.gram, f.gram_ld, f.first, 0), f.gram_ld, f.batch);
   p.b = at<T>(f.kept, f.kept_ld, 0, f.columns.begin);
   p.b_ld = f.kept_ld;
   p.K = f.first;

@@ -64,7 +64,7 @@ void dense_forward(const DenseForward& f) noexcept {
     T* y = static_cast<T*>(f.y) + b * f.y_ld + f.columns.begin;
     p.c = f.z ? static_cast<T*>(f.z) + (y - static_cast<T*>(f.y)) : y;
     p.c_ld = f.y_ld;
-    take_rows(p, static_cast<const T*>(f.x) + b * f.x_ld, f.x_ld);
+    take_rows(p, static_cast<const T*>(f.x) + b * f.x_ld, f.x_ld, rows);
     p.b = static_cast<const T*>(f.w) + f.columns.begin;
     p.b_ld = f.w_ld;
     p.K = f.inputs;
@@ -114,7 +114,7 @@ void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_i
   Product<T> p{};
   p.c = dxt_ib;
   p.c_ld = gradient_rows;
-  take_rows(p, static_cast<const T*>(g.w) + i * g.w_ld, g.w_ld);
+  take_rows(p, static_cast<const T*>(g.w) + i * g.w_ld, g.w_ld, units);
   p.b = dzt_ob;
   p.b_ld = gradient_rows;
   p.K = g.outputs;

@@ -45,14 +45,15 @@ struct Product {
   bool relu = false;
 };
 
-// A = rows of a matrix. Meanwhile come the rows of the next tile: they lie behind this tile's.
+// A = so many rows of a matrix. Meanwhile come those of the next tile, where there is one: they lie behind this tile's.
 template <class T>
-inline void take_rows(Product<T>& p, const T* a, Index ld) {
+inline void take_rows(Product<T>& p, const T* a, Index ld, Index rows) {
+  const bool more = rows > Tile<T>::rows;
   p.a = a;
   p.a_row = ld;
   p.a_k = 1;
-  p.ahead = Tile<T>::rows * ld;
-  p.ahead_step = Tile<T>::rows;
+  p.ahead = more ? Tile<T>::rows * ld : 0;
+  p.ahead_step = more ? Tile<T>::rows : 0;
 }
 
 // A = columns of a matrix. Meanwhile comes the next line of each row: rows lie too far apart for the hardware to foresee.

@@ -15,10 +15,11 @@ cdef extern from "base/arena.hpp" namespace "thalweg" nogil:
         Arena(int64_t) except +
         char* data()
         int64_t bytes()
+    void copy_rows(void*, const char*, int64_t, int64_t, int64_t)
 
 
 cdef extern from "base/rng.hpp" namespace "thalweg" nogil:
-    void c_shuffle "thalweg::shuffle"(int64_t*, int64_t, uint64_t, uint64_t)
+    uint64_t random_key(uint64_t, uint64_t)
 
 
 cdef extern from "kernels/table.hpp" namespace "thalweg" nogil:
@@ -52,8 +53,14 @@ cdef extern from "kernels/table.hpp" namespace "thalweg" nogil:
         SourceType type
         int64_t row_stride
         int64_t column_stride
+    cdef struct DrawOrder:
+        int64_t* order
+        int64_t count
+        int64_t rows
+        uint64_t key
     cdef cppclass KernelTable:
         int64_t lanes
+        void draw_order(const DrawOrder&)
 
 
 cdef extern from "isa/select.hpp" namespace "thalweg" nogil:

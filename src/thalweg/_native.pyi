@@ -11,7 +11,7 @@ from thalweg.programs import Shape
 
 _Array: TypeAlias = npt.NDArray[Any]
 _Mark: TypeAlias = Literal["begin", "forwarded", "measured", "differentiated", "committed", "recorded", "updated"]
-_Status: TypeAlias = Literal["done", "not_finite", "stopped", "no_threads"]
+_Status: TypeAlias = Literal["done", "not_finite", "stopped"]
 
 # Names and their numbers in the core.
 ACTIVATIONS: dict[str, int]
@@ -134,8 +134,8 @@ class Forward:
     """Programs that predict, kept by rows. Each call takes idle ones, so that several threads may call at once."""
 
     def __new__(cls, make: Callable[[int, bool], View], code: str, block: int) -> Self: ...
-    def run(self, x: Source, first: int, outputs: _Array) -> tuple[int, _Status]:
-        """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns as `Program.run`."""
+    def run(self, x: Source, first: int, outputs: _Array) -> int:
+        """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns how many they are."""
 
 def parameter_layout(shape: Shape) -> list[tuple[int, int, int, int, bool, int]]:
     """Where parameters lie in their block, in elements: (offset, inputs, outputs, leading dimension, bias, layer)."""
@@ -146,8 +146,10 @@ def statistics_layout(shape: Shape) -> list[tuple[int, int, int, int]]:
 def supported_isas() -> list[str]:
     """Names of the ISAs that this build and this CPU have, best first."""
 
-def shuffle(order: npt.NDArray[np.int64], seed: int, stream: int) -> None:
-    """Fill `order` with the permutation of (seed, stream)."""
+def shuffle(
+    order: npt.NDArray[np.int64], seed: int, stream: int, count: int | None = None, isa: str | None = None
+) -> None:
+    """Fill `order` with the permutation of (seed, stream), or only its first `count` places, which takes less time."""
 
 def thread_limit() -> int:
     """Return the most threads that OpenMP gives; 1 in a build without OpenMP."""

@@ -3,10 +3,9 @@
 """The door: arrays become pointers, the GIL is dropped, the program runs. Checks of what a user wrote live above."""
 
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyBuffer_ToContiguous,
-    PyObject_GetBuffer)
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memset, strlen
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
@@ -24,8 +23,7 @@ TARGETS = {"": <int>Targets.none, "values": <int>Targets.values, "labels": <int>
 MARKS = {"begin": <int>begin, "forwarded": <int>forwarded, "measured": <int>measured,
          "differentiated": <int>differentiated, "committed": <int>committed, "recorded": <int>recorded,
          "updated": <int>updated}
-STATUSES = {<int>Status.done: "done", <int>Status.not_finite: "not_finite", <int>Status.stopped: "stopped",
-            <int>Status.no_threads: "no_threads"}
+STATUSES = {<int>Status.done: "done", <int>Status.not_finite: "not_finite", <int>Status.stopped: "stopped"}
 DTYPES = {"f": <int>DType.f32, "d": <int>DType.f64}
 cdef dict SOURCE_TYPES = {
     "f": <int>SourceType.f32, "d": <int>SourceType.f64, "?": <int>SourceType.u8,
@@ -61,12 +59,9 @@ cdef class View:
     def __getbuffer__(self, Py_buffer* view, int flags):
         fill(view, flags, self, self.data, self.strides[1], self.program.plan.code, 2, self.shape, self.strides)
 
-    cdef int copy_to(self, void* memory) except -1:
+    cdef void copy_to(self, void* memory) noexcept:
         """Copy without pads."""
-        cdef Py_buffer view
-        PyObject_GetBuffer(self, &view, PyBUF_STRIDED_RO)
-        PyBuffer_ToContiguous(memory, &view, view.len, b"C")
-        PyBuffer_Release(&view)
+        copy_rows(memory, self.data, self.shape[0], self.shape[1] * self.strides[1], self.strides[0])
 
 
 cdef void fill(Py_buffer* view, int flags, object owner, char* data, Py_ssize_t item, const char* code, int ndim,
@@ -93,17 +88,18 @@ cdef class Source:
     def __cinit__(self, array):
         PyObject_GetBuffer(array, &self.view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
         self.array.data = self.view.buf
-        self.array.type = <SourceType><int>SOURCE_TYPES[self.view.format.decode()[-1:]]  # NumPy marks unaligned data with '='
+        cdef Py_UCS4 code = self.view.format[strlen(self.view.format) - 1]  # NumPy marks unaligned data with '=' before it
+        self.array.type = <SourceType><int>SOURCE_TYPES[code]
         self.array.row_stride = self.view.strides[0]
         self.array.column_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
 
     def __dealloc__(self):
         PyBuffer_Release(&self.view)
 
-    cpdef cbool is_readable_in_place(self, str code):
+    cpdef cbool is_readable_in_place(self, Py_UCS4 code):
         """Whether kernels that compute in a dtype can read the rows as they lie."""
         cdef Py_ssize_t item = self.view.itemsize
-        if self.view.format != code.encode():  # which is also that of aligned data
+        if self.view.format[0] != code or self.view.format[1]:  # which is also that of aligned data
             return False
         return (self.view.shape[1] == 1 or self.view.strides[1] == item) and self.view.strides[0] % item == 0
 
@@ -271,6 +267,8 @@ cdef class Program:
         part.asker = <void*>self
         with nogil:
             outcome = self.program.get().run(part, since, until)
+        if outcome.status == Status.no_threads:
+            raise RuntimeError("the system did not give the number of threads asked for; set a smaller num_threads")
         if self.interruption is not None:
             error, self.interruption = self.interruption, None
             raise error
@@ -299,14 +297,14 @@ cdef class Forward:
 
     cdef object make  # (rows, whether in place) -> View of what a new program puts out
     cdef int64_t block
-    cdef str code
+    cdef Py_UCS4 code
     cdef dict kept
 
-    def __cinit__(self, make, str code, int64_t block):
+    def __cinit__(self, make, Py_UCS4 code, int64_t block):
         self.make, self.code, self.block, self.kept = make, code, block, {}
 
     def run(self, Source x, int64_t first, outputs):
-        """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns as `Program.run` does."""
+        """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns how many they are."""
         cdef Slice part
         cdef View view
         cdef int64_t rows = min(self.block, x.view.shape[0] - first)
@@ -318,10 +316,10 @@ cdef class Forward:
             view = self.make(rows, in_place)
         memset(&part, 0, sizeof(part))
         part.x, part.first, part.steps = x.array, first, 1
-        cdef Outcome outcome = view.program.execute(part, begin, forwarded)
+        view.program.execute(part, begin, forwarded)
         view.copy_to(<char*>address(outputs, 0) + first * view.shape[1] * view.strides[1])
         idle.append(view)
-        return outcome.steps, STATUSES[<int>outcome.status]
+        return rows
 
     cdef list idle(self, int64_t rows, cbool in_place):
         """Idle programs of a kind. Where there are too many kinds, all are forgotten."""
@@ -339,10 +337,14 @@ def supported_isas():
     return [name.decode() for name in c_supported_isas()]
 
 
-def shuffle(int64_t[::1] order, uint64_t seed, uint64_t stream):
-    """Fill `order` with the permutation of (seed, stream)."""
+def shuffle(int64_t[::1] order, uint64_t seed, uint64_t stream, count=None, isa=None):
+    """Fill `order` with the permutation of (seed, stream), or only its first `count` places, which takes less time."""
+    cdef const KernelTable* table = &select_table((isa or supported_isas()[0]).encode(), DType.f64)
+    cdef DrawOrder draw
+    draw.order, draw.rows, draw.key = &order[0], order.shape[0], random_key(seed, stream)
+    draw.count = draw.rows if count is None else count
     with nogil:
-        c_shuffle(&order[0], order.shape[0], seed, stream)
+        table.draw_order(draw)
 
 
 def thread_limit():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg import _native, arrays, frames
+from thalweg import _native, arrays, frames, system
 from thalweg.arrays import Array, check_weight
 from thalweg.checks import check_count_or_none
 from thalweg.custom import CustomLoss
@@ -158,6 +158,8 @@ class Rows:
         self.full_steps, self.tail = divmod(self.samples, self.rows)
         self.steps = self.full_steps + (self.tail > 0)
         self.order = np.empty(self.samples, np.int64) if shuffle and self.rows < self.samples else None
+        self._drawn = 0  # rows of it, in this epoch
+        self._source = 0, 0  # seed and epoch
 
     def weigh(self, class_weight: ClassWeight | None) -> None:
         """Let each row count as much as its class says."""
@@ -179,8 +181,13 @@ class Rows:
         """Begin an epoch; or go on with one that was stopped, if it was of as many rows and of this batch size."""
         if (position.rows, position.batch) != (self.samples, self.rows) or not position.step_in_epoch:
             position.restart_epoch(self.samples, self.rows)
-        if self.order is not None:
-            _native.shuffle(self.order, seed, position.epoch)
+        self._drawn, self._source = 0, (seed, position.epoch)
+
+    def _draw(self, rows: int) -> None:
+        """Have the first rows of the order, at least so many: an epoch's first piece does not wait for all of them."""
+        if self.order is not None and self._drawn < rows:
+            self._drawn = self.samples if self._drawn else rows
+            _native.shuffle(self.order, *self._source, self._drawn, system.ISA)
 
     def take(self, position: "Position", most: int, block: int = 1) -> Piece | None:
         """Return at most so many steps, rounded up to whole blocks, or the last, smaller one."""
@@ -189,8 +196,10 @@ class Rows:
             return None
         first = done * self.rows
         if done == self.full_steps:
+            self._draw(self.samples)
             return Piece(self.data, self.tail, 1, first, self.order, self.batch)
         steps = min(steps_to_take(done, most, block), self.full_steps - done)
+        self._draw(first + steps * self.rows)
         return Piece(self.data, self.rows, steps, first, self.order, self.batch, block)
 
 

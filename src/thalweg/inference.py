@@ -9,7 +9,7 @@ from thalweg import _native, arrays, system
 from thalweg.arrays import Array
 from thalweg.custom import CustomLoss
 from thalweg.loss import Loss
-from thalweg.programs import Job, Runner, Shape, bind, check_status, make_plan, output_name
+from thalweg.programs import Job, Runner, Shape, bind, make_plan, output_name
 
 if TYPE_CHECKING:
     from thalweg.feeding import Data
@@ -26,22 +26,25 @@ def _make_runner(
     return bind(plan, shape, loss, model.block, statistics=model.statistics_block)
 
 
-def predict(model: "Sequential", x: Array, shape: Shape, num_threads: int | None) -> Array:
-    """Run `shape`, the model or the model and one more activation, forward."""
+def predict(model: "Sequential", x: Array, then: str, num_threads: int | None) -> Array:
+    """Run the model forward, and then one more activation, unless that is ""."""
+    shape = model.shape  # where it has changed, the model's forwards are gone
     if shape.standardize:
         model.check_learned()
-    key = shape, system.machine(num_threads, probe=False)
+    key = then, system.machine(num_threads, probe=False)
     forward = model.forwards.get(key) or _keep_forward(model, *key)
     rows, source = len(x), _native.Source(x)
-    outputs = np.empty((rows, shape.outputs), shape.code)
-    for first in range(0, rows, BLOCK):
-        check_status(*forward.run(source, first, outputs))
+    outputs = np.empty((rows, shape.outputs), shape.dtype)
+    done = 0
+    while done < rows:
+        done += forward.run(source, done, outputs)
     return outputs
 
 
-def _keep_forward(model: "Sequential", shape: Shape, machine: system.Machine) -> _native.Forward:
-    """Make and keep the programs that run `shape` forward; of other shapes and machines when there are too many."""
+def _keep_forward(model: "Sequential", then: str, machine: system.Machine) -> _native.Forward:
+    """Make and keep the programs that run the model forward; where there are too many kinds, all others are forgotten."""
     block, statistics = model.block, model.statistics_block
+    shape = model.shape.then(then) if then else model.shape
 
     def make(rows: int, in_place: bool) -> _native.View:
         plan = make_plan(shape, Job(rows, in_place=in_place), machine)
@@ -52,7 +55,7 @@ def _keep_forward(model: "Sequential", shape: Shape, machine: system.Machine) ->
 
     if len(model.forwards) == KEPT:
         model.forwards = {}
-    forward = model.forwards[shape, machine] = _native.Forward(make, shape.code, BLOCK)
+    forward = model.forwards[then, machine] = _native.Forward(make, shape.code, BLOCK)
     return forward
 
 
@@ -62,7 +65,7 @@ def evaluate(
     """Return the mean loss over all rows, and the outputs."""
     model.check_learned()
     if isinstance(loss, CustomLoss):
-        outputs = predict(model, x, model.shape, num_threads)
+        outputs = predict(model, x, "", num_threads)
         return loss.call(outputs, y)[0], outputs
     shape, machine = model.shape, system.machine(num_threads, probe=False)
     source, *targets = _native.Source(x), arrays.source(y), arrays.source(weight)
@@ -102,9 +105,9 @@ def evaluate_batches(
     return mean, np.concatenate(targets), np.concatenate(outputs), np.concatenate(weights) if weighted else None
 
 
-def predict_batches(model: "Sequential", batches: Iterable[Array], shape: Shape, num_threads: int | None) -> Array:
-    """Run `shape` forward for each of some batches, and return all outputs as one array."""
-    outputs = [predict(model, x, shape, num_threads) for x in batches]
+def predict_batches(model: "Sequential", batches: Iterable[Array], then: str, num_threads: int | None) -> Array:
+    """Run the model, and then one more activation, for each of some batches, and return all outputs as one array."""
+    outputs = [predict(model, x, then, num_threads) for x in batches]
     if not outputs:
         raise ValueError("X gave no batch: it is empty, or an iterator that has given all it had")
     return np.concatenate(outputs)

@@ -11,7 +11,6 @@ from thalweg.custom import LossFunction, resolve
 from thalweg.network import Network
 from thalweg.norms import Normalize
 from thalweg.optimizer import Optimizer
-from thalweg.programs import Shape
 from thalweg.scoring import Metrics, choose
 from thalweg.weighting import ClassWeight
 
@@ -204,7 +203,7 @@ class Sequential(Network):
         (4, 3)
         """
         self.guard.check("predict")
-        return self._outputs(X, self.shape, num_threads)
+        return self._outputs(X, "", num_threads)
 
     def predict_proba(self, X: Any, *, num_threads: int | None = None) -> Array:
         """Return probabilities: softmax or sigmoid of `predict`, whichever belongs to the loss trained with."""
@@ -214,13 +213,13 @@ class Sequential(Network):
             raise ValueError(
                 f"predict_proba: the model {trained}; probabilities come with cross_entropy or binary_cross_entropy"
             )
-        return self._outputs(X, self.shape.then(self.loss.probabilities), num_threads)
+        return self._outputs(X, self.loss.probabilities, num_threads)
 
-    def _outputs(self, X: Any, shape: Shape, num_threads: int | None) -> Array:
+    def _outputs(self, X: Any, then: str, num_threads: int | None) -> Array:
         if not hasattr(X, "__next__"):
-            return inference.predict(self, self.check_inputs(X), shape, num_threads)
+            return inference.predict(self, self.check_inputs(X), then, num_threads)
         batches = (self.check_inputs(x, f"x of batch {number}") for number, x in enumerate(X))
-        return inference.predict_batches(self, batches, shape, num_threads)
+        return inference.predict_batches(self, batches, then, num_threads)
 
     def evaluate(
         self,

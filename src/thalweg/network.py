@@ -53,9 +53,10 @@ class Network:
         self.feature_names: list[str] | None = None
         self.guard = Guard()
         self.pool = Pool()
-        self.forwards: dict[tuple[Shape, system.Machine], _native.Forward] = {}
+        self.forwards: dict[tuple[str, system.Machine], _native.Forward] = {}  # of the shape, by what comes behind it
         self._trainer: Trainer | None = None
         self.times_set = 0  # all weights at once: averages of them begin anew
+        self._shape: Shape | None = None
         self._shape_at = -1  # Layer.changes when the shape was made
         self._bind()
         self._draw()
@@ -63,11 +64,13 @@ class Network:
     @property
     def shape(self) -> Shape:
         """The model in the core's words, as the layers' settings stand."""
-        if self._shape_at != Layer.changes:
+        if self._shape is None or self._shape_at != Layer.changes:
             specs: list[LayerSpec] = []
             lower_all(self.layers, specs, 0, self.input_size)
             standardize = isinstance(self.layers[0], Normalize)
-            self._shape = Shape(self._code, self.input_size, tuple(specs), standardize)
+            shape = Shape(self._code, self.input_size, tuple(specs), standardize)
+            if shape != self._shape:
+                self._shape, self.forwards = shape, {}
             self._shape_at = Layer.changes
         return self._shape
 

@@ -49,6 +49,12 @@ class Optimizer:
 
     full_batch: ClassVar[bool] = False  # whether every step needs all rows
     python_state_names: ClassVar[tuple[str, ...]] = ()  # state for each weight that the rule knows nothing of
+    changes: ClassVar[int] = 0  # of any setting of any optimizer: whoever has checked them looks here
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting, as plain data where it is a list, so that no part of it changes unseen; and count."""
+        Optimizer.changes += 1
+        super().__setattr__(name, plain(value))
 
     def __post_init__(self) -> None:
         """Check what was given."""
@@ -178,10 +184,10 @@ class Optimizer:
         return call(self)
 
     def _rows(self, steps: Array, *columns: Any) -> Array:
-        rows = np.empty((len(steps), len(columns)))
+        table = np.empty((len(columns), len(steps)))
         for i, column in enumerate(columns):
-            rows[:, i] = column
-        return rows
+            table[i] = column
+        return table.T.copy()
 
 
 def _check_betas(value: Any, what: str) -> None:

@@ -132,7 +132,8 @@ class Adam(Optimizer):
     def scalars(self, steps: Array) -> Array:
         """Return lr / (1 - beta1^t), L2 decay, kept share of w, 1 - beta1, beta2, 1 - beta2, 1/sqrt(1 - beta2^t), eps."""
         beta1, beta2 = self.betas
-        correction1, correction2 = one_minus_power(beta1, steps + 1), one_minus_power(beta2, steps + 1)
+        t = steps + 1
+        correction1, correction2 = one_minus_power(beta1, t), one_minus_power(beta2, t)
         lr, decay = self.rates(steps), self.weight_decay
         l2, kept = (0.0, 1.0 - lr * decay) if self._decoupled else (decay, 1.0)
         fresh = (1.0 - beta1, beta2, 1.0 - beta2)

@@ -44,23 +44,20 @@ class Shape:
     inputs: int
     layers: tuple[LayerSpec, ...]
     standardize: bool = False
+    dtype: np.dtype[Any] = field(init=False, compare=False)
     outputs: int = field(init=False, compare=False)  # of the last layer
     regulated: bool = field(init=False, compare=False)  # gradients are more than the loss's
 
     def __post_init__(self) -> None:
         """Work out once what is asked for often: a shape is part of the key of every program."""
         object.__setattr__(self, "_hash", hash((self.code, self.inputs, self.layers, self.standardize)))
+        object.__setattr__(self, "dtype", np.dtype(self.code))
         object.__setattr__(self, "outputs", self.layers[-1].units if self.layers else self.inputs)
         object.__setattr__(self, "regulated", any(layer.regulated for layer in self.layers))
 
     def __hash__(self) -> int:
         """Return the hash."""
         return self._hash  # type: ignore[attr-defined,no-any-return]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The model's dtype."""
-        return np.dtype(self.code)
 
     @property
     def last(self) -> int:
@@ -225,15 +222,7 @@ class Runner:
 
     def run(self, **arguments: Any) -> tuple[int, str]:
         """Run one step, its loss and weight into `losses` and `weights`."""
-        steps, status = self.program.run(losses=self.losses, weights=self.weights, **arguments)
-        return check_status(steps, status)
-
-
-def check_status(steps: int, status: str) -> tuple[int, str]:
-    """Raise where the system did not give the threads that a plan counts on."""
-    if status == "no_threads":
-        raise RuntimeError("the system did not give the number of threads asked for; set a smaller num_threads")
-    return steps, status
+        return self.program.run(losses=self.losses, weights=self.weights, **arguments)
 
 
 @dataclass

@@ -108,7 +108,8 @@ def evaluate(rate: Rate, steps: npt.ArrayLike) -> Array:
     """
     t = np.array(steps, np.float64, ndmin=1)
     if not callable(rate):
-        return np.full(t.shape, rate, np.float64)
+        t.fill(rate)
+        return t
     result = np.asarray(rate(t.copy()))  # theirs to write to
     if result.dtype.kind not in "fiu":
         raise TypeError(f"schedule {shown(rate)} returned an array of dtype {result.dtype}; expected real numbers")

@@ -16,7 +16,7 @@ from thalweg.custom import CustomLoss
 from thalweg.feeding import Piece
 from thalweg.guard import DeferredInterrupt
 from thalweg.pacing import MANY_STEPS
-from thalweg.programs import Runner, check_status
+from thalweg.programs import Runner
 
 if TYPE_CHECKING:
     from thalweg.trainer import Trainer
@@ -51,9 +51,10 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
     losses, weights = np.empty(piece.steps), np.empty(piece.steps)
     scalars = trainer.scalars(runner, np.arange(position.step, position.step + piece.steps))
     runner.program.asked = interrupt.was_noted
-    done, status = check_status(*runner.program.run(
+    done, status = runner.program.run(
         order=piece.order, first=piece.first, steps=piece.steps, scalars=scalars, losses=losses, weights=weights,
-        seed=trainer.seed, step=position.step, **data.sources))  # fmt: skip
+        seed=trainer.seed, step=position.step, **data.sources,
+    )  # fmt: skip
     return Outcome(done, status, losses, weights, runner.program.plan.threads)
 
 

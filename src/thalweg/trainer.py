@@ -304,7 +304,8 @@ class Trainer(Training):
     def _check_optimizer(self, finish_with_average: bool) -> None:
         self.check_outside("fit")
         self.check_optimizer()
-        self.optimizer.rates(self.position.step)  # so that a schedule that fails at once changes nothing
+        if callable(self.optimizer.lr):
+            self.optimizer.rates(self.position.step)  # so that a schedule that fails at once changes nothing
         self._check_averages("finish_with_average", finish_with_average)
 
     def _finish(self, with_average: bool) -> None:

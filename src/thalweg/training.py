@@ -11,6 +11,7 @@ from thalweg.arrays import Array
 from thalweg.blocks import find_difference
 from thalweg.custom import CustomLoss, LossFunction, kept_loss, resolve
 from thalweg.guard import DeferredInterrupt
+from thalweg.layer import Layer
 from thalweg.lbfgs import Memory
 from thalweg.model import Sequential
 from thalweg.optimizer import WEIGHTS, Optimizer
@@ -77,6 +78,7 @@ class Training:
         self._weights_seen = model.times_set
         self._holds_average = False  # the model, inside averaged_weights
         self._machine: system.Machine | None = None
+        self._checked: tuple[Any, ...] = ()  # what the optimizer was when it was found to suit
 
     # ---- programs -------------------------------------------------------------------------------------------------
 
@@ -125,8 +127,11 @@ class Training:
 
     def check_optimizer(self) -> None:
         """Raise ValueError for settings that make no sense, or layers that the optimizer cannot train."""
-        self.optimizer.check()
-        self.optimizer.check_model(self.model)
+        now = self.optimizer, Optimizer.changes, Layer.changes
+        if self._checked != now:
+            self.optimizer.check()
+            self.optimizer.check_model(self.model)
+            self._checked = now
 
     def _begin_slot(self, block: _native.Block, beginning: float | None) -> None:
         """Fill new state with a number, or with the weights."""
