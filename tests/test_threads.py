@@ -188,9 +188,9 @@ import thalweg as tw
 from thalweg.guard import DeferredInterrupt
 
 rng = np.random.default_rng(0)
-full = sys.argv[1] == "full"
+full, rows = sys.argv[1] != "mini", {"mini": 3000, "long": 4000, "full": 20000}[sys.argv[1]]
 hidden = [tw.Dense(512, "relu")] * 3 if full else [tw.Dense(32, "relu")]
-rows, inputs = (20000, 784) if full else (3000, 20)
+inputs = 784 if full else 20
 x, y = rng.normal(size=(rows, inputs)).astype(np.float32), rng.integers(0, 10, rows)
 model = tw.Sequential([*hidden, tw.Dense(10)], inputs, seed=0)
 trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=1e-3), num_threads=int(sys.argv[2]))
@@ -223,13 +223,29 @@ print(steps, waited)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("batch", "after"), [("mini", 0.25), ("full", 0.3), ("full", 0.75)])
+@pytest.mark.parametrize(
+    ("batch", "after"),
+    [("mini", 0.25), ("full", 0.3), ("full", 0.75), *(("long", 0.4 + 0.03 * i) for i in range(5))],
+)
 def test_ctrl_c_leaves_a_whole_number_of_steps(batch, threads, after):
     result = run(INTERRUPTED, batch, str(threads), str(after))
     assert result.returncode == 0, result.stderr
     steps, waited = result.stdout.split()
     assert float(waited) < 2  # 0.2 s on a machine to itself: benchmarks/interplay.py
-    assert int(steps) > 0 or batch == "full"
+    assert int(steps) > 0 or batch != "mini"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("rows", "pieces", "fused"), [(500, False, True), (4000, True, True), (20000, True, False)])
+def test_a_long_step_is_in_pieces_and_a_long_update_apart(capsys, threads, rows, pieces, fused):
+    rows //= {"avx512": 1, "avx2": 2, "scalar": 4}[system.ISA]  # as long on all
+    model = tw.Sequential([tw.Dense(512, "relu")] * 3 + [tw.Dense(10)], 784, seed=0)
+    tw.Trainer(model, "cross_entropy", tw.SGD(), num_threads=threads).describe(rows)
+    shown = capsys.readouterr().out
+    assert ("fused" in shown.splitlines()[0]) == fused
+    assert ("in pieces" in shown.splitlines()[0]) == pieces
+    if threads > 1 and pieces:
+        assert "barrier commit" in shown  # a stop between the last barrier and the update would be half a gradient
 
 
 def test_training_goes_on_after_ctrl_c():

@@ -74,11 +74,27 @@ int Plan::find(const std::string& buffer) const {
   return none;
 }
 
-// A long step's kernels are called for pieces of some 10 ms.
+// The first step after which weights change: there is no stop from here on.
+static size_t point_of_no_return(const Plan& plan) {
+  size_t commit = 0;
+  while (commit < plan.steps.size() && plan.steps[commit].kind != Kind::commit) ++commit;
+  return commit;
+}
+
+static double update_us(const Plan& plan, Index lanes) {
+  double us = 0;
+  for (size_t i = point_of_no_return(plan); i < plan.steps.size(); ++i) us += compute_us(plan, plan.steps[i], lanes);
+  return us;
+}
+
+// A long step's kernels are called for pieces of some 10 ms, as long as it can be stopped. Whoever has left a piece undone
+// is heard of at a last barrier.
 static Plan in_pieces(Plan plan, Index lanes) {
+  const size_t end = point_of_no_return(plan);
   plan.long_step = true;
-  for (Step& step : plan.steps)
-    step.pieces = 1 + static_cast<int>(step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes) / piece_us);
+  for (size_t i = 0; i < end; ++i)
+    plan.steps[i].pieces = 1 + static_cast<int>(compute_us(plan, plan.steps[i], lanes) / piece_us);
+  if (end < plan.steps.size()) plan.steps[end].barrier = plan.threads > 1;
   return plan;
 }
 
@@ -95,7 +111,7 @@ Plan make_plan(const Spec& spec, const Machine& machine, Index lanes) {
   }
   best.considered = considered;
   if (best.price.compute_us < long_step_us || spec.block > 1) return best;  // a block is not stopped inside
-  if (!spec.fused) return in_pieces(std::move(best), lanes);
+  if (!spec.fused || update_us(best, lanes) < long_update_us) return in_pieces(std::move(best), lanes);
   Spec unfused = spec;  // so that a stop can come before the first update: all gradients, then all updates
   unfused.fused = false;
   return make_plan(unfused, machine, lanes);

@@ -24,6 +24,10 @@ double busiest_share(const Plan& plan, Space owner) {
   return double(most) / all;
 }
 
+double compute_us(const Plan& plan, const Step& step, Index lanes) {
+  return step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes);
+}
+
 std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {
   const size_t layers = spec.layers.size();
   const bool block = spec.block > 1;  // there the first layer's columns are owned, however few
@@ -82,7 +86,7 @@ Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
   Price price{};
   int barriers = 0;
   for (const Step& step : plan.steps) {
-    price.compute_us += step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes);
+    price.compute_us += compute_us(plan, step, lanes);
     barriers += step.barrier;
   }
   price.barriers_us = barriers * machine.barrier_ns * 4e-3;  // threads never arrive together

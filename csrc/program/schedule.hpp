@@ -21,12 +21,16 @@ struct Schedule {
 constexpr double worth_threads = 0.8;
 
 constexpr double long_step_us = 50e3, piece_us = 10e3;
+constexpr double long_update_us = 170e3;  // weight gradients with their updates: longer is too long to wait for a stop
 
 // A core's rate in products, some 60-90 % of its peak.
 inline double flops_per_us(Index lanes) { return lanes * 2 * 2.5e3; }
 
 // The busiest thread's share of a step.
 double busiest_share(const Plan& plan, Space owner);
+
+// Microseconds of the busiest thread in one step.
+double compute_us(const Plan& plan, const Step& step, Index lanes);
 
 std::vector<Schedule> schedules(const Spec& spec, const Machine& machine);
 
