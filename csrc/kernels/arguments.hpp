@@ -143,7 +143,7 @@ struct DenseWeightGradient {
 constexpr Index panel_columns = 64;    // widest tile of any ISA, in elements
 constexpr Index gradient_inputs = 48;  // rows of dw that a weight gradient makes, and updates, at a time
 constexpr Index weight_gradient_scratch(Index inputs, Index batch) {
-  return (batch > rows_per_chunk ? inputs + 1 : gradient_inputs) * panel_columns;
+  return (gradient_inputs + (batch > rows_per_chunk ? inputs + 1 : 0)) * panel_columns;
 }
 
 // y_bc = act(x_bc), where y may be x; or dy_bc = dy_bc * act'(y_bc). For rows and columns; softmax goes over the whole

@@ -55,7 +55,7 @@ void block_forward(const BlockForward& f) noexcept {
   p.b = at<T>(f.kept, f.kept_ld, 0, f.columns.begin);
   p.b_ld = f.kept_ld;
   p.K = f.first;
-  p.start = Start::carry;
+  p.carry = true;
   p.fault = f.columns.begin == 0 ? static_cast<T*>(f.fault) : nullptr;
   p.relu = f.activation == Activation::relu;
   multiply(p, f.batch, columns);

@@ -15,20 +15,19 @@ namespace thalweg::THALWEG_ISA {
 
 constexpr Index chain_batch = 16;  // from here on dX is a chain over the units; below, a dot product by chunks
 constexpr Index dot_chunk = 128;
-constexpr Index k_unblocked = 800;   // up to this K a panel of B (64 x K) stays in L2 whole, beside rows of A
-constexpr Index k_block = 256;
 
-// K in even parts.
-inline Index k_step(Index K) {
-  const Index parts = K <= k_unblocked ? 1 : (K + k_block - 1) / k_block;
+// K in even parts of some 256, where it is deeper than a tile likes.
+template <class T>
+Index k_step(Index K) {
+  const Index parts = K <= Tile<T>::depth ? 1 : (K + 255) / 256;
   return whole_pads((K + parts - 1) / parts);
 }
 
-// C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault and
-// relu belong to the last block.
+// C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault, relu
+// and what is wanted soon belong to the last block.
 template <class T>
 void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
-  const Index step = k_step(whole.K);
+  const Index step = k_step<T>(whole.K);
   for (Index j = 0; j < columns; j += panel_columns)
     for (Index k = 0; k < whole.K || k == 0; k += step) {
       Product<T> p = whole;
@@ -37,12 +36,13 @@ void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
       p.b += k * p.b_ld + j;
       p.K = smaller(step, whole.K - k);
       const bool last = k + p.K >= whole.K;
-      p.start = k == 0 ? Start::zero : Start::carry;
+      p.carry = k > 0;
       p.bias = last && p.bias ? p.bias + j : nullptr;
       p.fault = last && j == 0 ? p.fault : nullptr;
       p.relu = last && p.relu;
-      const T* next_panel = j + panel_columns < columns ? whole.b + j + panel_columns : nullptr;
+      const T* next_panel = j + panel_columns < columns ? whole.b + j + panel_columns : whole.next_b;
       p.next_b = last ? next_panel : p.b + step * p.b_ld;
+      if (!last) p.soon = {};
       multiply(p, rows, smaller(panel_columns, columns - j));
     }
 }
@@ -51,7 +51,7 @@ void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
 // the fewer times a wide W comes through the L2.
 template <class T>
 Index forward_rows(Index inputs) {
-  const Index fit = (512 << 10) / (k_step(inputs) * static_cast<Index>(sizeof(T)));
+  const Index fit = (512 << 10) / (k_step<T>(inputs) * static_cast<Index>(sizeof(T)));
   return smaller(240, fit / 12 * 12);
 }
 
@@ -194,14 +194,22 @@ Soon<T> soon_of(const Parameter& p, Index row, Index column) {
   return soon;
 }
 
-// One panel of columns of dW, for some inputs and one chunk of the batch's rows, added to what is in C; after the last
-// chunk the rule is applied to it while it is in L1.
+// One panel of columns of dW, for some inputs and one chunk of the batch's rows. From the second chunk on its sum is
+// added to the total; after the last the rule is applied to that while it is in L1.
 template <class T>
-void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, Range inputs, Range columns, bool last) {
-  const bool updates = last && g.rule != Rule::none;
+void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total, Index ld, Range inputs, Range columns,
+                           Index chunk) {
+  const bool updates = g.rule != Rule::none && chunk + p.K >= g.batch;
+  const Range rows = {0, inputs.end - inputs.begin}, panel = {0, columns.end - columns.begin};
+  p.c = chunk == 0 ? total : static_cast<T*>(g.scratch);
+  p.c_ld = chunk == 0 ? ld : panel_columns;
   if (updates) p.soon = soon_of<T>(g.parameter, inputs.begin, columns.begin);
-  multiply(p, inputs.end - inputs.begin, columns.end - columns.begin);
-  if (updates) apply(g.rule, g.parameter, p.c, p.c_ld, g.scalars, inputs, columns);
+  multiply_blocked(p, rows.end, panel.end);
+  if (chunk > 0)
+    each_vector<T>(rows, panel, [&](Index r, Index o) {
+      store(total + r * ld + o, load(total + r * ld + o) + load(p.c + r * p.c_ld + o));
+    });
+  if (updates) apply(g.rule, g.parameter, total, ld, g.scalars, inputs, columns);
 }
 
 // dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
@@ -209,30 +217,27 @@ template <class T>
 void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk) {
   static constexpr T one = 1;
   const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
+  const Index ld = fused ? panel_columns : g.parameter.ld;
   Product<T> p{};
   p.K = smaller(rows_per_chunk, g.batch - chunk);
-  p.b = static_cast<const T*>(g.dz) + chunk * g.dz_ld + columns.begin;
+  p.b = at<T>(g.dz, g.dz_ld, chunk, columns.begin);
   p.b_ld = g.dz_ld;
-  p.c_ld = fused ? panel_columns : g.parameter.ld;
-  p.start = chunk == 0 ? Start::zero : Start::add;
-  const bool last = chunk + p.K >= g.batch;
   const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
-  const T* next_b = last ? next_panel : p.b + rows_per_chunk * p.b_ld;
-  const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs
-    return fused ? static_cast<T*>(g.scratch) + (single ? 0 : row) * panel_columns
-                 : static_cast<T*>(g.parameter.g) + i * g.parameter.ld + columns.begin;
+  const T* next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
+  const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs, behind one block
+    return fused ? static_cast<T*>(g.scratch) + (single ? 0 : gradient_inputs + row) * panel_columns
+                 : at<T>(g.parameter.g, ld, i, columns.begin);
   };
   for (Index i = g.inputs.begin; i < g.inputs.end; i += gradient_inputs) {
-    p.c = total(i - g.inputs.begin, i);
     p.next_b = i == g.inputs.begin ? next_b : nullptr;
-    take_columns(p, static_cast<const T*>(g.x) + chunk * g.x_ld + i, g.x_ld);
-    weight_gradient_block(g, p, {i, smaller(i + gradient_inputs, g.inputs.end)}, columns, last);
+    take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
+    const Range inputs = {i, smaller(i + gradient_inputs, g.inputs.end)};
+    weight_gradient_block(g, p, total(i - g.inputs.begin, i), ld, inputs, columns, chunk);
   }
   if (!g.bias) return;
   const Index bias = g.parameter.bias_row;
-  p.c = total(g.inputs.end - g.inputs.begin, bias);
   take_columns(p, &one, 0);
-  weight_gradient_block(g, p, {bias, bias + 1}, columns, last);
+  weight_gradient_block(g, p, total(g.inputs.end - g.inputs.begin, bias), ld, {bias, bias + 1}, columns, chunk);
 }
 
 template <class T>

@@ -15,9 +15,6 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// How the chain of an element begins: at zero; with C (the chain goes on); or at zero with C added at the end.
-enum class Start { zero, carry, add };
-
 // Blocks that are wanted right after the product, at the place of C: their lines are fetched meanwhile, a row of a tile
 // at a time, since a burst of fetches would stall the product.
 template <class T>
@@ -39,7 +36,7 @@ struct Product {
   Index ahead = 0, ahead_step = 0;  // what is fetched meanwhile, from A(i, k) of a tile's first row on, and for each k
   const T* next_b = nullptr;        // B of the next product, fetched into L2 by the first tiles, a vector of columns each
   Soon<T> soon;
-  Start start = Start::zero;
+  bool carry = false;       // chains begin with what is in C, not with zero
   const T* bias = nullptr;  // bias[j] is added last
   T* fault = nullptr;       // fault[i] = 0, or NaN where C(i, 0) is not finite
   bool relu = false;
@@ -120,14 +117,8 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j)
-      acc[i][j] = p.start == Start::carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
+      acc[i][j] = p.carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
   accumulate<fetches_b>(acc, p, i0, j0);
-  if (p.start == Start::add) {
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < vectors; ++j) acc[i][j] = load(c + i * p.c_ld + j * Vec<T>::lanes) + acc[i][j];
-  }
   finish(acc, p, i0, j0);
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i)
@@ -154,35 +145,33 @@ TileFunction<T> tile_of(Index wanted_rows, Index wanted_vectors, bool fetches_b)
   return tile_of<T, rows>(wanted_vectors, fetches_b);
 }
 
-// Some tiles of a panel of columns that has `tiles` of them. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5, not 10 x 6 + 4.
+// A row of tiles: rows [i, i + rows) of C and `vectors` vectors of columns. The first tile fetches for all.
 template <class T>
-void multiply_tiles(Product<T> p, Index rows, Index tiles, Range some, Index column, Index vectors, bool fetches_b) {
+void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
+  constexpr Index most = Tile<T>::vectors;
+  tile_of<T>(rows, vectors < most ? vectors : most, p.next_b)(p, i, 0);
+  if (vectors <= most) return;
+  Product<T> rest = p;
+  rest.ahead = 0;
+  rest.ahead_step = p.a_k;
+  for (Index v = most; v < vectors; v += most)
+    tile_of<T>(rows, vectors - v < most ? vectors - v : most, false)(rest, i, v * Vec<T>::lanes);
+}
+
+// C = A B for all rows and the columns [0, columns), rounded up to whole vectors. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5,
+// not 10 x 6 + 4. Row after row of tiles: A is read once.
+template <class T>
+void multiply(Product<T> p, Index rows, Index columns) {
+  constexpr Index line = 64 / sizeof(T);
+  const Index tiles = (rows + Tile<T>::rows - 1) / Tile<T>::rows, vectors = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;
+  if (tiles == 0) return;
   const Index small = rows / tiles, large = rows % tiles;  // `large` tiles have one row more
-  const TileFunction<T> tile_large = tile_of<T>(small + 1, vectors, fetches_b);
-  const TileFunction<T> tile_small = tile_of<T>(small, vectors, fetches_b);
-  for (Index t = some.begin, i = t * small + (t < large ? t : large); t < some.end; ++t) {
-    (t < large ? tile_large : tile_small)(p, i, column);
-    i += small + (t < large);
-    if (fetches_b) p.next_b += Vec<T>::lanes;
+  for (Index t = 0, i = 0; t < tiles; ++t) {
+    const Index of_tile = small + (t < large);
+    multiply_row(p, i, of_tile, vectors);
+    i += of_tile;
+    if (p.next_b) p.next_b = (t + 1) * line < columns ? p.next_b + line : nullptr;
   }
-}
-
-// All rows of one panel of columns.
-template <class T>
-void multiply_panel(Product<T> p, Index rows, Index column, Index vectors) {
-  const Index tiles = (rows + Tile<T>::rows - 1) / Tile<T>::rows;
-  const Index fetching = !p.next_b ? 0 : tiles < vectors ? tiles : vectors;
-  if (fetching > 0) p.next_b += column;
-  if (fetching > 0) multiply_tiles(p, rows, tiles, {0, fetching}, column, vectors, true);
-  if (fetching < tiles) multiply_tiles(p, rows, tiles, {fetching, tiles}, column, vectors, false);
-}
-
-// C = A B for all rows and the columns [0, columns), rounded up to whole vectors.
-template <class T>
-void multiply(const Product<T>& p, Index rows, Index columns) {
-  const Index all = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;
-  for (Index v = 0; v < all; v += Tile<T>::vectors)
-    multiply_panel(p, rows, v * Vec<T>::lanes, all - v < Tile<T>::vectors ? all - v : Tile<T>::vectors);
 }
 
 }  // namespace thalweg::THALWEG_ISA

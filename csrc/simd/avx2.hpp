@@ -10,6 +10,7 @@ template <class T>
 struct Tile {
   static constexpr int rows = 6;
   static constexpr int vectors = 2;
+  static constexpr int depth = 256;  // of B and A, whose lines then stay in L1: a tile takes two lines in 6 cycles
 };
 
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.reg, b.reg, c.reg)}; }

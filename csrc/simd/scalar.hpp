@@ -7,6 +7,7 @@ template <class T>
 struct Tile {
   static constexpr int rows = 4;
   static constexpr int vectors = 2;
+  static constexpr int depth = 800;
 };
 
 // a b + c, rounded twice.
