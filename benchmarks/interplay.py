@@ -135,7 +135,14 @@ def promises() -> list[tuple[str, list[float], float, bool]]:
     """Measure what is promised: its name, the measurements, the bound, and whether it is a lower bound."""
     stops = [
         number
-        for batch, threads, after in (("full", 2, 0.5), ("full", 2, 1.3), ("full", 1, 1.0), (32, 2, 0.4), (1, 1, 0.4))
+        for batch, threads, after in (
+            ("full", 2, 0.5),
+            ("full", 2, 1.3),
+            ("full", 1, 1.0),
+            (7000, 1, 1.0),
+            (32, 2, 0.4),
+            (1, 1, 0.4),
+        )
         for number in measure(PRELUDE + CTRL_C.format(batch=batch, threads=threads, after=after), 1)
     ]
     return [

@@ -76,12 +76,12 @@ def test_isas_with_fma(setting, dtype):
     assert len({str(trained(*setting, dtype, isa=isa)[:2]) for isa in isas}) <= 1
 
 
-def test_wide_layers_and_long_batches(dtype):
-    # K beyond the block of a product (1024), several chunks of 512 rows, 3 threads that do not divide anything
+def test_wide_layers_and_long_batches(isa, dtype):
+    # K beyond the depth of a product (800, 256 on AVX2), several chunks of 512 rows, 3 threads that do not divide anything
     results = set()
     for threads, fused in ((1, True), (2, True), (3, False), (4, True)):
         model = tw.Sequential([tw.Dense(70, "relu"), tw.Dense(1030, "relu"), tw.Dense(18)], 1100, seed=1, dtype=dtype)
-        trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=0.1), fused=fused, num_threads=threads)
+        trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=0.1), fused=fused, num_threads=threads, isa=isa)
         rng = np.random.default_rng(0)
         trainer.fit(rng.normal(size=(1300, 1100)), rng.integers(0, 18, 1300), batch_size=650, epochs=1)
         results.add(b"".join(p.tobytes() for p in model.get_weights()))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from thalweg import inference
 
 
 def blobs(rng, rows=600, classes=3):
@@ -316,3 +317,61 @@ def test_seeds_draw_the_weights():
     assert classifier(seed=None).seed != classifier(seed=None).seed
     two = tw.Sequential([tw.Dense(4), tw.Dense(4)], 4, seed=0)
     assert not np.array_equal(two.layers[0].weight, two.layers[1].weight)
+
+
+# ---- what is kept between calls ---------------------------------------------------------------------------------------
+
+
+def test_a_prediction_follows_the_settings_of_layers(rng):
+    model, x = classifier(), rng.normal(size=(5, 2))
+    before = model.predict(x)
+    model.layers[0].activation = "tanh"
+    twin = tw.Sequential([tw.Dense(16, activation="tanh"), tw.Dense(3)], input_size=2)
+    twin.set_weights(model.get_weights())
+    assert (model.predict(x) == twin.predict(x)).all()
+    model.layers[0].activation = "relu"
+    assert (model.predict(x) == before).all()
+
+
+def test_a_program_made_for_settings_of_before_is_not_kept(monkeypatch, rng):
+    model, x = classifier(), rng.normal(size=(5, 2))
+    made = inference._native.Forward
+
+    def change_meanwhile(*arguments):  # as another thread may, between a prediction's look at the shape and its keeping
+        monkeypatch.setattr(inference._native, "Forward", made)
+        model.layers[0].activation = "tanh"
+        model.predict(x)
+        return made(*arguments)
+
+    monkeypatch.setattr(inference._native, "Forward", change_meanwhile)
+    model.predict(x)
+    twin = tw.Sequential([tw.Dense(16, activation="tanh"), tw.Dense(3)], input_size=2)
+    twin.set_weights(model.get_weights())
+    assert (model.predict(x) == twin.predict(x)).all()
+
+
+def test_settings_of_an_optimizer_are_checked_again_when_they_change(rng):
+    x, y = blobs(rng, 64)
+    trainer = tw.Trainer(classifier(), "cross_entropy", tw.AdamW(clip_value=1.0))
+    trainer.fit(x, y, epochs=1, verbose=0)
+    changes = tw.optimizer.Optimizer.changes
+    trainer.fit(x, y, epochs=1, verbose=0)
+    assert tw.optimizer.Optimizer.changes == changes  # training itself changes none
+    trainer.optimizer.eps = -1.0
+    with pytest.raises(ValueError, match="eps"):
+        trainer.fit(x, y, epochs=1, verbose=0)
+    trainer.optimizer.eps = 1e-8
+    trainer.fit(x, y, epochs=1, verbose=0)
+
+
+def test_settings_that_are_loaded_are_checked_like_others(rng, tmp_path):
+    x, y = blobs(rng, 64)
+    trainer = tw.Trainer(classifier(), "cross_entropy", tw.Adam(lr=0.5))
+    trainer.fit(x, y, epochs=1, verbose=0)
+    trainer.save(tmp_path / "trainer.npz")
+    other = tw.Trainer(classifier(), "cross_entropy", tw.Adam(lr=0.1))
+    other.fit(x, y, epochs=1, verbose=0)
+    changes = tw.optimizer.Optimizer.changes
+    other.load(tmp_path / "trainer.npz")
+    assert other.optimizer.lr == 0.5
+    assert tw.optimizer.Optimizer.changes > changes

@@ -185,10 +185,13 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np
 import thalweg as tw
+from thalweg import system
 from thalweg.guard import DeferredInterrupt
 
 rng = np.random.default_rng(0)
 full, rows = sys.argv[1] != "mini", {"mini": 3000, "long": 4000, "full": 20000}[sys.argv[1]]
+if full:
+    rows //= {"avx512": 1, "avx2": 2, "scalar": 4}[system.ISA]  # as long on all
 hidden = [tw.Dense(512, "relu")] * 3 if full else [tw.Dense(32, "relu")]
 inputs = 784 if full else 20
 x, y = rng.normal(size=(rows, inputs)).astype(np.float32), rng.integers(0, 10, rows)

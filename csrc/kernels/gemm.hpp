@@ -34,7 +34,7 @@ struct Product {
   Index b_ld;
   Index K;
   Index ahead = 0, ahead_step = 0;  // what is fetched meanwhile, from A(i, k) of a tile's first row on, and for each k
-  const T* next_b = nullptr;        // B of the next product, fetched into L2 by the first tiles, a vector of columns each
+  const T* next_b = nullptr;        // B of the next product, fetched into L2 by the first tiles, a line of columns each
   Soon<T> soon;
   bool carry = false;       // chains begin with what is in C, not with zero
   const T* bias = nullptr;  // bias[j] is added last

@@ -74,8 +74,8 @@ int Plan::find(const std::string& buffer) const {
   return none;
 }
 
-// The first step after which weights change: there is no stop from here on.
-static size_t point_of_no_return(const Plan& plan) {
+// Where a training decides whether weights change: there is no stop from here on. The end, where there is no such step.
+static size_t commit_of(const Plan& plan) {
   size_t commit = 0;
   while (commit < plan.steps.size() && plan.steps[commit].kind != Kind::commit) ++commit;
   return commit;
@@ -83,14 +83,14 @@ static size_t point_of_no_return(const Plan& plan) {
 
 static double update_us(const Plan& plan, Index lanes) {
   double us = 0;
-  for (size_t i = point_of_no_return(plan); i < plan.steps.size(); ++i) us += compute_us(plan, plan.steps[i], lanes);
+  for (size_t i = commit_of(plan); i < plan.steps.size(); ++i) us += compute_us(plan, plan.steps[i], lanes);
   return us;
 }
 
 // A long step's kernels are called for pieces of some 10 ms, as long as it can be stopped. Whoever has left a piece undone
 // is heard of at a last barrier.
 static Plan in_pieces(Plan plan, Index lanes) {
-  const size_t end = point_of_no_return(plan);
+  const size_t end = commit_of(plan);
   plan.long_step = true;
   for (size_t i = 0; i < end; ++i)
     plan.steps[i].pieces = 1 + static_cast<int>(compute_us(plan, plan.steps[i], lanes) / piece_us);

@@ -14,6 +14,7 @@ from thalweg.programs import Job, Runner, Shape, bind, make_plan, output_name
 if TYPE_CHECKING:
     from thalweg.feeding import Data
     from thalweg.model import Sequential
+    from thalweg.network import Forwards
 
 BLOCK = 1024  # rows at a time: activations stay in cache, and the first block does not wait for the last
 KEPT = 16  # kinds of predictions whose programs a model keeps
@@ -28,11 +29,11 @@ def _make_runner(
 
 def predict(model: "Sequential", x: Array, then: str, num_threads: int | None) -> Array:
     """Run the model forward, and then one more activation, unless that is ""."""
-    shape = model.shape  # where it has changed, the model's forwards are gone
+    shape, forwards = model.shaped()
     if shape.standardize:
         model.check_learned()
     key = then, system.machine(num_threads, probe=False)
-    forward = model.forwards.get(key) or _keep_forward(model, *key)
+    forward = forwards.get(key) or _keep_forward(model, shape, forwards, *key)
     rows, source = len(x), _native.Source(x)
     outputs = np.empty((rows, shape.outputs), shape.dtype)
     done = 0
@@ -41,10 +42,12 @@ def predict(model: "Sequential", x: Array, then: str, num_threads: int | None) -
     return outputs
 
 
-def _keep_forward(model: "Sequential", then: str, machine: system.Machine) -> _native.Forward:
+def _keep_forward(
+    model: "Sequential", of_model: Shape, forwards: "Forwards", then: str, machine: system.Machine
+) -> _native.Forward:
     """Make and keep the programs that run the model forward; where there are too many kinds, all others are forgotten."""
     block, statistics = model.block, model.statistics_block
-    shape = model.shape.then(then) if then else model.shape
+    shape = of_model.then(then) if then else of_model
 
     def make(rows: int, in_place: bool) -> _native.View:
         plan = make_plan(shape, Job(rows, in_place=in_place), machine)
@@ -53,9 +56,9 @@ def _keep_forward(model: "Sequential", then: str, machine: system.Machine) -> _n
         assert view is not None
         return view
 
-    if len(model.forwards) == KEPT:
-        model.forwards = {}
-    forward = model.forwards[then, machine] = _native.Forward(make, shape.code, BLOCK)
+    if len(forwards) == KEPT:
+        forwards.clear()
+    forward = forwards[then, machine] = _native.Forward(make, shape.code, BLOCK)
     return forward
 
 

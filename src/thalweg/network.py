@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from thalweg.trainer import Trainer
 
 _DTYPES = {"float32": "f", "float64": "d"}
+Forwards = dict[tuple[str, system.Machine], _native.Forward]  # that predict with a shape, by what comes behind it
 
 
 class Network:
@@ -53,26 +54,29 @@ class Network:
         self.feature_names: list[str] | None = None
         self.guard = Guard()
         self.pool = Pool()
-        self.forwards: dict[tuple[str, system.Machine], _native.Forward] = {}  # of the shape, by what comes behind it
         self._trainer: Trainer | None = None
         self.times_set = 0  # all weights at once: averages of them begin anew
-        self._shape: Shape | None = None
-        self._shape_at = -1  # Layer.changes when the shape was made
+        self._shaped: tuple[Shape, Forwards] | None = None
+        self._shaped_at = -1  # Layer.changes when the shape was made
         self._bind()
         self._draw()
 
     @property
     def shape(self) -> Shape:
         """The model in the core's words, as the layers' settings stand."""
-        if self._shape is None or self._shape_at != Layer.changes:
+        return self.shaped()[0]
+
+    def shaped(self) -> tuple[Shape, Forwards]:
+        """Return the shape together with what is kept to predict with it: one is never of another than the other."""
+        if self._shaped is None or self._shaped_at != Layer.changes:
             specs: list[LayerSpec] = []
             lower_all(self.layers, specs, 0, self.input_size)
             standardize = isinstance(self.layers[0], Normalize)
             shape = Shape(self._code, self.input_size, tuple(specs), standardize)
-            if shape != self._shape:
-                self._shape, self.forwards = shape, {}
-            self._shape_at = Layer.changes
-        return self._shape
+            if self._shaped is None or shape != self._shaped[0]:
+                self._shaped = shape, {}
+            self._shaped_at = Layer.changes
+        return self._shaped
 
     def _bind(self) -> None:
         """Make the blocks of parameters and of statistics, and give every layer its views of them."""

@@ -52,8 +52,9 @@ class Optimizer:
     changes: ClassVar[int] = 0  # of any setting of any optimizer: whoever has checked them looks here
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a setting, as plain data where it is a list, so that no part of it changes unseen; and count."""
-        Optimizer.changes += 1
+        """Set a setting, as plain data where it is a list, so that no part of it changes unseen; count if it was set."""
+        if name in vars(self):
+            Optimizer.changes += 1
         super().__setattr__(name, plain(value))
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ def check_fields(owner: Any, check: Callable[..., Any], *names: str, **bounds: A
 
 def plain(value: Any) -> Any:
     """Return a value without NumPy's types: numbers as Python's, lists and arrays as tuples."""
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     if isinstance(value, (list, tuple, np.ndarray)):
         return tuple(plain(part) for part in value)

@@ -294,7 +294,8 @@ class Training:
         self.model.set_weights(files.take(stored, "p", count, source))
         for view, values in zip(self.model.statistics, statistics, strict=True):
             view[...] = values
-        vars(self.optimizer).update(vars(restored))
+        for name, value in vars(restored).items():
+            setattr(self.optimizer, name, value)
         self._slots = {}
         self._bind_slots()
         for name, state in states.items():
