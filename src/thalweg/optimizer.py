@@ -185,10 +185,10 @@ class Optimizer:
         return call(self)
 
     def _rows(self, steps: Array, *columns: Any) -> Array:
-        table = np.empty((len(columns), len(steps)))
+        rows = np.empty((len(steps), len(columns)))
         for i, column in enumerate(columns):
-            table[i] = column
-        return table.T.copy()
+            rows[:, i] = column
+        return rows
 
 
 def _check_betas(value: Any, what: str) -> None:
