@@ -68,14 +68,15 @@ class Network:
 
     def shaped(self) -> tuple[Shape, Forwards]:
         """Return the shape together with what is kept to predict with it: one is never of another than the other."""
-        if self._shaped is None or self._shaped_at != Layer.changes:
+        changes = Layer.changes  # of now: what another thread sets meanwhile is seen next time
+        if self._shaped is None or self._shaped_at != changes:
             specs: list[LayerSpec] = []
             lower_all(self.layers, specs, 0, self.input_size)
             standardize = isinstance(self.layers[0], Normalize)
             shape = Shape(self._code, self.input_size, tuple(specs), standardize)
             if self._shaped is None or shape != self._shaped[0]:
                 self._shaped = shape, {}
-            self._shaped_at = Layer.changes
+            self._shaped_at = changes
         return self._shaped
 
     def _bind(self) -> None:
