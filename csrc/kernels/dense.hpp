@@ -85,8 +85,10 @@ void transpose_block(T* to, Index to_ld, const T* from, Index from_ld, Index row
   for (Index c = 0; c < columns; c += lanes)
     for (Index r = 0; r < rows; r += lanes) {
       Vec<T> v[lanes];
+#pragma GCC unroll 16
       for (Index i = 0; i < lanes; ++i) v[i] = r + i < rows ? load(from + (r + i) * from_ld + c) : set(T(0));
       transpose(v);
+#pragma GCC unroll 16
       for (Index i = 0; i < lanes; ++i) store(to + (c + i) * to_ld + r, v[i]);
     }
 }
@@ -162,18 +164,49 @@ inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index row
   return total;
 }
 
-// A batch too small to fill vectors with rows: every dX(b, i) is a dot product of a row of dZ and a row of W.
+// sum[0] + ... by the tree of rows.hpp. The terms are used up.
+template <class T, int terms, int half = terms / 2>
+inline Vec<T> sum_of(Vec<T> (&sum)[terms]) {
+#pragma GCC unroll 8
+  for (int c = 0; c < half; ++c) sum[c] = sum[c] + sum[c + half];
+  if constexpr (half > 1) return sum_of<T, terms, half / 2>(sum);
+  else return sum[0];
+}
+
+// The same, bit for bit, given w_oi for these rows i.
+template <class T>
+inline Vec<T> dots_turned(const T* dz_o, const T* w_oi, Index outputs) {
+  constexpr int chains = VirtualLanes<T>::lanes;
+  Vec<T> total = set(T(0));
+  for (Index chunk = 0; chunk < outputs; chunk += dot_chunk) {
+    Vec<T> sum[chains];
+    for (Vec<T>& chain : sum) chain = set(T(0));
+    for (Index o = chunk; o < smaller(chunk + dot_chunk, whole_pads(outputs)); o += chains)
+#pragma GCC unroll 16
+      for (int c = 0; c < chains; ++c) sum[c] = fma(set(dz_o[o + c]), load(w_oi + (o + c) * Vec<T>::lanes), sum[c]);
+    total = total + sum_of(sum);
+  }
+  return total;
+}
+
+// A batch too small to fill vectors with rows: every dX(b, i) is a dot product of a row of dZ and a row of W, those of
+// neighbours i side by side. Where there are rows enough to pay for it, W is turned for them.
 template <class T>
 void input_gradient_dot(const DenseInputGradient& g) {
-  const T* dz = static_cast<const T*>(g.dz);
-  const T* w = static_cast<const T*>(g.w);
+  constexpr Index lanes = Vec<T>::lanes;
+  const bool turned = g.batch > 1 && g.batch * 8 >= g.outputs;
+  T* w_oi = static_cast<T*>(g.scratch);
   with_sink<T>(g.sink, [&](auto put) {
-    for (Index i = g.columns.begin; i < g.columns.end; i += Vec<T>::lanes)
+    for (Index i = g.columns.begin; i < g.columns.end; i += lanes) {
+      const Index units = smaller(lanes, g.columns.end - i);
+      const T* w_io = at<T>(g.w, g.w_ld, i, 0);
+      if (turned) transpose_block(w_oi, lanes, w_io, g.w_ld, units, whole_pads(g.outputs));
       for (Index b = g.rows.begin; b < g.rows.end; ++b) {
-        const Index rows = smaller(Vec<T>::lanes, g.columns.end - i);
-        const Vec<T> dx = dots_by_chunks(dz + b * g.dz_ld, w + i * g.w_ld, g.w_ld, rows, g.outputs);
-        put(b, i, keep_first(dx, rows));
+        const T* dz_o = at<T>(g.dz, g.dz_ld, b, 0);
+        const Vec<T> dx = turned ? dots_turned(dz_o, w_oi, g.outputs) : dots_by_chunks(dz_o, w_io, g.w_ld, units, g.outputs);
+        put(b, i, keep_first(dx, units));
       }
+    }
   });
 }
 
