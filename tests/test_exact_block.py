@@ -213,21 +213,21 @@ GOLDEN = """\
         gather          every thread     0.008  x (32, 784)
         gram            block rows       0.025  gram (32, 32) <- x (32, 784)
 barrier block product   units 1          0.201  start (32, 128) <- x (32, 784), gram (32, 32), w1 (785, 128)
--- for each step
-        block forward   units 1          0.004  y1 (1, 128), fault (1,) <- start (32, 128), gram (32, 32), kept (32, 128)
-barrier forward         rows             0.003  y2 (1, 10) <- y1 (1, 128), w2 (129, 16)
+-- for each step, by one thread
+        block forward   rows             0.004  y1 (1, 128), fault (1,) <- start (32, 128), gram (32, 32), kept (32, 128)
+        forward         rows             0.003  y2 (1, 10) <- y1 (1, 128), w2 (129, 16)
 -- forwarded
         gather labels   rows             0.000  labels (1,)
         loss            rows             0.000  dy2 (1, 10), loss (1,) <- y2 (1, 10), labels (1,), fault (1,)
 -- measured
-barrier input grad      units 1          0.003  dy1 (1, 128) <- dy2 (1, 10), w2 (129, 16), y1 (1, 128)
-        commit          every thread     0.000  loss (1,)
-        weight grad     units 1          0.003  w2 (129, 16) <- y1 (1, 128), dy2 (1, 10)
-        keep step       units 1          0.000  kept (32, 128) <- dy1 (1, 128)
+        input grad      rows             0.003  dy1 (1, 128) <- dy2 (1, 10), w2 (129, 16), y1 (1, 128)
+        commit          rows             0.000  loss (1,)
+        weight grad     rows             0.003  w2 (129, 16) <- y1 (1, 128), dy2 (1, 10)
+        keep step       rows             0.000  kept (32, 128) <- dy1 (1, 128)
 -- differentiated
 -- once a block
         block update    units 1          0.201  w1 (785, 128) <- x (32, 784), kept (32, 128)
-barriers a step: 2
+barriers a step: 0
 """
 
 
@@ -235,7 +235,7 @@ def test_describe_shows_the_plan_that_fit_uses(capsys):
     model = tw.Sequential([tw.Dense(128, "relu"), tw.Dense(10)], 784, seed=0)
     tw.Trainer(model, "cross_entropy", tw.SGD(), num_threads=2).describe(1)
     shown = capsys.readouterr().out
-    assert shown.startswith("schedule: columns, 2 threads, fused, blocks of 32 steps, own columns\n")
+    assert shown.startswith("schedule: steps by one, 2 threads, fused, blocks of 32 steps, own columns\n")
     assert GOLDEN in shown
     for batch, settings in ((9, {}), (1, {"exact_block": False}), (1, {"fused": False})):
         tw.Trainer(model, "cross_entropy", tw.SGD(), **settings).describe(batch)

@@ -128,15 +128,13 @@ void Builder::batch_norm_gradient(int l) {
   if (graph_.wanted[in]) into_sink(step, in);
 }
 
-// dW is owned as the forward product owned W: by its columns, or else by its rows (the units below).
 void Builder::weight_gradient(int l) {
   const int p = graph_.parameter[l], in = layer(l).input;
   const bool columns = by_columns(l);
-  const Space owner = columns ? units_of(l + 1) : units_of(in);
-  const Space of_x = columns ? whole : owner;
+  const Space owner = owner_of_weights(l);
   Step& step = add_step(Kind::weight_gradient, owner,
-                        {{value_[in], of_x, false},
-                         {gradient_[l + 1], columns ? owner : whole, false},
+                        {{value_[in], columns ? whole : owner, false},
+                         {gradient_[l + 1], columns || owner == batch_rows ? owner : whole, false},
                          {spec().fused ? weight_[p] : weight_gradient_[p], owner, true},
                          {scratch_, every_thread, true}},
                         product_flops(l));
@@ -147,10 +145,11 @@ void Builder::weight_gradient(int l) {
 }
 
 void Builder::commit() {
-  std::vector<Access> accesses = {{loss_, whole, false}};
+  const Space owner = steps_by_one() ? batch_rows : every_thread;
+  std::vector<Access> accesses = {{loss_, steps_by_one() ? batch_rows : whole, false}};
   if (!spec().fused && spec().backward)  // a thread told to stop left its gradients undone: all must know before
     for (int gradient : weight_gradient_) accesses.push_back({gradient, whole, false});
-  Step& step = add_step(Kind::commit, every_thread, std::move(accesses), 0);
+  Step& step = add_step(Kind::commit, owner, std::move(accesses), 0);
   step.input = loss_;
 }
 

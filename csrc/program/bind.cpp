@@ -73,6 +73,12 @@ Range Program::rows_of(const Step& step, Range own) const {
   return step.owner == batch_rows ? own : Range{0, plan_.spec.batch};
 }
 
+// Of a parameter: all where its columns are owned, or the rows of the batch.
+Range Program::inputs_of(const Step& step, Range own) const {
+  const bool all = step.by_columns || step.owner == batch_rows;
+  return all ? Range{0, plan_.parameters[step.parameter].inputs} : own;
+}
+
 Gather Program::bind_gather(const Step& step, Range rows, int thread) const {
   const Buffer& out = plan_.buffers[step.output];
   const int fault = step.output == input_buffer ? step.other : none;
@@ -209,7 +215,7 @@ DenseInputGradient Program::bind_input_gradient(const Step& step, Range own, int
 DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, int thread) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
   const bool from_user = plan_.spec.in_place && step.other == input_buffer;
-  const bool bias = p.bias && (step.by_columns || own.end == p.inputs);
+  const Range inputs = inputs_of(step, own);
   return {parameter(step.parameter, thread),
           from_user ? nullptr : data(step.other, thread),
           ld(step.other),
@@ -217,10 +223,10 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
           ld(step.input),
           data(plan_.find("scratch"), thread),
           plan_.spec.batch,
-          bias,
+          p.bias && inputs.end == p.inputs,
           plan_.spec.fused ? plan_.spec.rule : Rule::none,
           nullptr,
-          step.by_columns ? Range{0, p.inputs} : own,
+          inputs,
           step.by_columns ? own : Range{0, p.outputs}};
 }
 
@@ -231,13 +237,13 @@ Program::Commit Program::bind_commit(int thread) const {
 // The thread that owns the last inputs owns the row of bias as well; the one of the last columns, their pads.
 Update Program::bind_update(const Step& step, Range own) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
-  const Range rows = {own.begin, own.end == p.inputs ? p.rows() : own.end};
-  return {parameter(step.parameter), plan_.spec.rule, nullptr, step.by_columns ? Range{0, p.rows()} : rows,
+  const Range inputs = inputs_of(step, own), rows = {inputs.begin, inputs.end == p.inputs ? p.rows() : inputs.end};
+  return {parameter(step.parameter), plan_.spec.rule, nullptr, rows,
           step.by_columns ? with_pads(own, p) : Range{0, p.ld}};
 }
 
 Program::Task Program::bind(const Step& step, int thread) const {
-  const Range own = plan_.owned(step.owner, thread);
+  const Range own = step.kind == Kind::gram ? own_of_gram(thread) : plan_.owned(step.owner, thread);
   if (own.begin == own.end) return Nothing{};
   switch (step.kind) {
     case Kind::gather:

@@ -1,6 +1,9 @@
 // Exact-block SGD (kernels/block_arguments.hpp): a plan whose steps between the marks run `spec.block` times, between steps
 // that run once a block. Of the first layer every step makes only what depends on the steps before it in the block; its
 // columns are owned, so that no weight crosses threads.
+#include <algorithm>
+#include <cmath>
+
 #include "program/builder.hpp"
 #include "program/program.hpp"
 
@@ -45,16 +48,16 @@ void Builder::begin_block() {
 }
 
 void Builder::block_forward() {
-  const Space units = units_of(1);
+  const Space owner = owner_[1];
   const int kept = keeps_input(layer(0).activation) ? saved_[1] : none;
-  Step& step = add_step(Kind::block_forward, units,
-                        {{block_start_, units, false},
+  Step& step = add_step(Kind::block_forward, owner,
+                        {{block_start_, owner, false},
                          {block_gram_, whole, false},
-                         {block_kept_, units, false},
-                         {value_[1], units, true},
-                         {fault_, units, true}},
+                         {block_kept_, owner, false},
+                         {value_[1], owner, true},
+                         {fault_, owner, true}},
                         double(spec().batch) * spec().batch * spec().block * layer(0).units);
-  if (kept != none) step.accesses.push_back({kept, units, true});
+  if (kept != none) step.accesses.push_back({kept, owner, true});
   step.input = block_start_;
   step.output = value_[1];
   step.other = fault_;
@@ -63,8 +66,8 @@ void Builder::block_forward() {
 }
 
 void Builder::keep_step() {
-  const Space units = units_of(1);
-  Step& step = add_step(Kind::keep_step, units, {{gradient_[1], units, false}, {block_kept_, units, true}},
+  const Space owner = owner_[1];
+  Step& step = add_step(Kind::keep_step, owner, {{gradient_[1], owner, false}, {block_kept_, owner, true}},
                         double(spec().batch) * layer(0).units);
   step.input = gradient_[1];
   step.output = block_kept_;
@@ -86,6 +89,13 @@ void Builder::end_block() {
 
 // ---- the program --------------------------------------------------------------------------------------------------
 
+// Row i has i + 1 products: of these, as many for each thread, and rows by twos.
+Range Program::own_of_gram(int thread) const {
+  const Index pairs = plan_.spec.batch * plan_.spec.block / 2;
+  const auto cut = [&](int t) { return 2 * static_cast<Index>(pairs * std::sqrt(double(t) / plan_.threads) + 0.5); };
+  return {cut(thread), cut(thread + 1)};
+}
+
 Gram Program::bind_gram(const Step& step, Range rows, int thread) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
   return {data(step.output), ld(step.output), data(step.input, thread), ld(step.input), p.inputs, p.bias ? 1.0 : 0.0, rows};
@@ -94,11 +104,23 @@ Gram Program::bind_gram(const Step& step, Range rows, int thread) const {
 BlockForward Program::bind_block_forward(const Step& step, Range own) const {
   const int gram = plan_.find("gram"), kept = plan_.find("kept");
   return {data(step.output), data_or_null(step.kept, 0), ld(step.output), data(step.input), ld(step.input), data(gram),
-          ld(gram), data(kept), ld(kept), data(step.other), step.activation, 0, plan_.spec.batch, own};
+          ld(gram), data(kept), ld(kept), data(step.other), step.activation, 0, plan_.spec.batch, columns_of(step, own)};
 }
 
 KeepStep Program::bind_keep_step(const Step& step, Range own) const {
-  return {data(step.output), ld(step.output), data(step.input), ld(step.input), 0, 0, plan_.spec.batch, own};
+  return {data(step.output), ld(step.output), data(step.input), ld(step.input), 0, 0, plan_.spec.batch,
+          columns_of(step, own)};
+}
+
+// Rows of the next block come into L2, so many from the place on that has been reached in this one. They lie anywhere in
+// the user's array.
+void Program::fetch_next_block(const Moment& moment, Index rows) const {
+  const Index block = plan_.spec.block * plan_.spec.batch, end = moment.slice.first + moment.slice.steps * plan_.spec.batch;
+  const Array& x = moment.slice.x;
+  for (Index row = moment.row + block; row < std::min(end, moment.row + block + rows); ++row) {
+    const char* first = static_cast<const char*>(x.data) + (moment.slice.order ? moment.slice.order[row] : row) * x.row_stride;
+    for (Index byte = 0; byte < plan_.spec.inputs * x.column_stride; byte += 64) __builtin_prefetch(first + byte, 0, 2);
+  }
 }
 
 Program::Next Program::run(const BlockProduct& task, Moment& moment) {
@@ -108,6 +130,7 @@ Program::Next Program::run(const BlockProduct& task, Moment& moment) {
 }
 
 Program::Next Program::run(const BlockForward& task, Moment& moment) {
+  fetch_next_block(moment, plan_.spec.batch);
   BlockForward forward = task;
   forward.first = moment.row_in_block;
   return call(table_.block_forward, forward);

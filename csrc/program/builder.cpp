@@ -16,6 +16,7 @@ Builder::Builder(const Spec& spec, const Schedule& schedule) : graph_(spec), sch
   plan_.parameters = plan_parameters(spec);
   plan_.statistics = plan_statistics(spec);
   plan_.own_columns = own_columns();
+  plan_.steps_by_one = schedule.steps_by_one;
   owner_.push_back(batch_rows);
   for (int l = 0; l < layers(); ++l) owner_.push_back(owner_of_output(l));
 }
@@ -51,12 +52,20 @@ Plan Builder::build() && {
 // Who makes the values that layer l puts out, and their gradient: an elementwise layer goes with what it reads.
 Space Builder::owner_of_output(int l) const {
   const LayerSpec& it = layer(l);
+  if (steps_by_one()) return batch_rows;
   if (it.kind == LayerKind::dense) return by_columns(l) ? units_of(l + 1) : batch_rows;
   if (it.kind == LayerKind::layer_norm) return batch_rows;
   const bool of_batch = it.kind == LayerKind::batch_norm && spec().backward;
   if (of_batch) return units_of(l + 1);
   const bool rows = owner_[it.input] == batch_rows || (it.other != none && owner_[it.other] == batch_rows);
   return rows || !(elementwise(it) || it.kind == LayerKind::batch_norm) ? batch_rows : units_of(l + 1);
+}
+
+// Weights of a dense layer by its columns, as its outputs, or else by its rows (the units below), of which each thread
+// then reads all; or one thread has them with all rows of the batch.
+Space Builder::owner_of_weights(int l) const {
+  if (by_columns(l)) return units_of(l + 1);
+  return steps_by_one() ? batch_rows : units_of(layer(l).input);
 }
 
 // Whether threads that own columns of the first layer move them out of each other's way for a slice. Nothing else reads
@@ -271,11 +280,10 @@ void Builder::updates() {
       const bool dense = layer(l).kind == LayerKind::dense;
       if (!trains(layer(l)) || (dense && spec().fused)) continue;
       const int p = graph_.parameter[l];
-      const bool columns = !dense || by_columns(l);
-      const Space owner = columns ? units_of(l + 1) : units_of(layer(l).input);
+      const Space owner = dense ? owner_of_weights(l) : units_of(l + 1);
       Step& step = add_step(Kind::update, owner, {{weight_gradient_[p], owner, false}, {weight_[p], owner, true}},
                             10.0 * plan_.parameters[p].rows() * plan_.parameters[p].ld);
-      step.by_columns = columns;
+      step.by_columns = !dense || by_columns(l);
       step.parameter = p;
     }
   set_mark(updated);

@@ -44,7 +44,9 @@ class Builder {
   Step& add_layer_step(Kind kind, int l, Space owner, std::vector<Access> accesses, double flops_per_element);
   void set_mark(Mark mark) { plan_.marks[mark] = static_cast<int>(plan_.steps.size()); }
   static Space needed(Space owner) { return owner == batch_rows ? batch_rows : whole; }
-  static Space part_of_parameter(Space owner) { return owner == batch_rows ? whole : owner; }
+  bool steps_by_one() const { return schedule_.steps_by_one; }
+  Space part_of_parameter(Space owner) const { return owner == batch_rows && !steps_by_one() ? whole : owner; }
+  Space owner_of_weights(int l) const;
   double product_flops(int l) const;
 
   void gather();

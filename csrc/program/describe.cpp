@@ -90,10 +90,10 @@ std::string Plan::describe() const {
   for (size_t i = 0; i < steps.size(); ++i) {
     const int step = static_cast<int>(i);
     text += mark_of(*this, step);
-    if (spec.block > 1 && step == marks[begin]) text += "-- for each step\n";
+    if (spec.block > 1 && step == marks[begin]) text += steps_by_one ? "-- for each step, by one thread\n" : "-- for each step\n";
     if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
     text += line_of(*this, steps[i]);
-    barriers += steps[i].barrier && step >= marks[begin] && step < marks[updated];
+    barriers += steps[i].barrier && in_rounds(step);
   }
   return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +
          " (shared " + std::to_string(shared_bytes) + " + " + std::to_string(threads) + " x " +

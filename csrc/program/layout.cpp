@@ -17,24 +17,37 @@ bool any_conflict(const Plan& plan, const std::vector<Access>& before, const std
   return false;
 }
 
+constexpr int meeting = -1;
+
 Index round_up(Index n, Index unit) { return (n + unit - 1) / unit * unit; }
 
 }  // namespace
 
 // Walks the steps round and round, as training does, until no walk asks for another barrier; those between the marks
-// twice, as in a block.
+// twice, as in a block. Before and after steps by one thread all threads meet anyway.
 void place_barriers(Plan& plan) {
   if (plan.threads == 1) return;
   std::vector<int> walk;
   const auto walk_on = [&](int from, int to) {
     for (int i = from; i < to; ++i) walk.push_back(i);
   };
-  walk_on(0, plan.marks[updated]);
-  walk_on(plan.marks[begin], static_cast<int>(plan.steps.size()));
+  const auto meet = [&] {
+    if (plan.steps_by_one) walk.push_back(meeting);
+  };
+  walk_on(0, plan.marks[begin]);
+  meet();
+  walk_on(plan.marks[begin], plan.marks[updated]);
+  walk_on(plan.marks[begin], plan.marks[updated]);
+  meet();
+  walk_on(plan.marks[updated], static_cast<int>(plan.steps.size()));
   std::vector<Access> since;  // all accesses since the last barrier
   for (bool changed = true; changed;) {
     changed = false;
     for (int i : walk) {
+      if (i == meeting) {
+        since.clear();
+        continue;
+      }
       Step& step = plan.steps[i];
       if (!step.barrier && any_conflict(plan, since, step.accesses)) changed = step.barrier = true;
       if (step.barrier) since.clear();

@@ -68,6 +68,14 @@ bool Plan::alike(const Access& a, const Access& b) const {
   return of_units && extents[a.space] == extents[b.space];
 }
 
+// Those outside the marks come once a block; steps by one thread begin and end with one.
+double Plan::barriers_a_step() const {
+  int inside = 0, outside = steps_by_one ? 2 : 0;
+  for (int i = 0; i < static_cast<int>(steps.size()); ++i)
+    (in_rounds(i) ? inside : outside) += steps[i].barrier;
+  return inside + double(outside) / spec.block;
+}
+
 int Plan::find(const std::string& buffer) const {
   for (size_t i = 0; i < buffers.size(); ++i)
     if (buffers[i].name == buffer) return static_cast<int>(i);

@@ -147,6 +147,7 @@ struct Plan {
   int marks[mark_count] = {};
   Index shared_bytes = 0, thread_bytes = 0;
   bool own_columns = false;  // of the first layer, each thread's in memory of its own: own_columns.hpp
+  bool steps_by_one = false;  // of a block: one thread has all between the marks, while the others wait for it
   bool long_step = false;  // over 50 ms: steps run in pieces
 
   // The part of a space that a thread owns: multiples of 16, a cache line, dealt evenly.
@@ -154,6 +155,8 @@ struct Plan {
   // Whether two accesses to a buffer cut it alike. In a matrix of values units are columns, and those of one width are
   // cut alike; in a parameter the units below are rows and its own are columns.
   bool alike(const Access& a, const Access& b) const;
+  bool in_rounds(int step) const { return step >= marks[begin] && step < marks[updated]; }  // not once a block
+  double barriers_a_step() const;
   Index arena_bytes() const { return shared_bytes + threads * thread_bytes; }
   int find(const std::string& buffer) const;  // none where there is no such buffer
   std::string describe() const;

@@ -46,23 +46,47 @@ void Program::walk(Moment moment, Mark from, Mark to) {
   if (own) own->give();
 }
 
-// The rounds of a block, of which a plan without blocks has one. A block that ends early still updates with the steps
-// that it has made.
+// A block that ends early still updates with the steps that it has made.
 Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
-  const Index rounds = std::min(plan_.spec.block, moment.slice.steps - moment.round), batch = plan_.spec.batch;
-  moment.block_rows = rounds * batch;
+  moment.block_rows = std::min(plan_.spec.block, moment.slice.steps - moment.round) * plan_.spec.batch;
   walk_steps(moment, 0, plan_.marks[begin]);
-  Next next = Next::step;
-  for (moment.row_in_block = 0; moment.row_in_block < rounds * batch; moment.row_in_block += batch) {
-    next = walk_steps(moment, plan_.marks[from], plan_.marks[to]);
-    if (next == Next::end) break;
-    ++moment.round;
-    moment.row += batch;
-    if (moment.thread == 0) ++outcome_.steps;
-  }
+  const Next next = plan_.steps_by_one ? one_walks_rounds(moment, from, to) : walk_rounds(moment, from, to);
   moment.block_rows = moment.row_in_block;
   walk_steps(moment, plan_.marks[updated], static_cast<int>(plan_.steps.size()));
   return next;
+}
+
+// The rounds of a block, of which a plan without blocks has one.
+Program::Next Program::walk_rounds(Moment& moment, Mark from, Mark to) {
+  const Index batch = plan_.spec.batch;
+  for (moment.row_in_block = 0; moment.row_in_block < moment.block_rows; moment.row_in_block += batch) {
+    const Next next = walk_steps(moment, plan_.marks[from], plan_.marks[to]);
+    if (next == Next::end) return next;
+    ++moment.round;
+    moment.row += batch;
+    if (records(moment.thread)) ++outcome_.steps;
+  }
+  return Next::step;
+}
+
+// The others wait, and learn how far it came.
+Program::Next Program::one_walks_rounds(Moment& moment, Mark from, Mark to) {
+  barrier_.wait(moment.thread, false);
+  const Index first = moment.row;
+  if (records(moment.thread)) rounds_end_ = walk_rounds(moment, from, to);
+  else fetch_next_block(moment, moment.block_rows);
+  barrier_.wait(moment.thread, false);
+  moment.round = outcome_.steps;
+  moment.row = moment.slice.first + moment.round * plan_.spec.batch;
+  moment.row_in_block = moment.row - first;
+  return rounds_end_;
+}
+
+// One thread keeps losses and counts steps.
+bool Program::records(int thread) const {
+  if (!plan_.steps_by_one) return thread == 0;
+  const Range rows = plan_.owned(batch_rows, thread);
+  return rows.begin < rows.end;
 }
 
 Program::Next Program::walk_steps(Moment& moment, int from, int to) {
@@ -212,7 +236,7 @@ Program::Next Program::run(const Commit& task, Moment& moment) {
   if (plan_.threads == 1 ? stop_.load(std::memory_order_relaxed) : moment.stop) return Next::end;
   const double sum = table_.sum_rows(task), weight = moment.weight_sum;
   const double loss = weight == 0 ? 0 : sum / weight;
-  if (moment.thread == 0) {
+  if (records(moment.thread)) {
     moment.slice.losses[moment.round] = loss;
     moment.slice.weights[moment.round] = weight;
     if (!std::isfinite(loss)) outcome_.status = Status::not_finite;

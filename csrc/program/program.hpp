@@ -111,6 +111,7 @@ class Program {
   DenseInputGradient bind_input_gradient(const Step& step, Range own, int thread) const;
   DenseWeightGradient bind_weight_gradient(const Step& step, Range own, int thread) const;
   Commit bind_commit(int thread) const;
+  Range own_of_gram(int thread) const;
   Gram bind_gram(const Step& step, Range rows, int thread) const;
   BlockForward bind_block_forward(const Step& step, Range own) const;
   KeepStep bind_keep_step(const Step& step, Range own) const;
@@ -121,12 +122,17 @@ class Program {
   double* statistics(int index, int row) const;
   Range rows_of(const Step& step, Range own) const;
   Range columns_of(const Step& step, Range own) const;
+  Range inputs_of(const Step& step, Range own) const;
   char* data_or_null(int buffer, int thread) const;
   Index ld(int buffer) const { return plan_.buffers[buffer].ld; }
 
   void walk(Moment moment, Mark from, Mark to);
   Next walk_block(Moment& moment, Mark from, Mark to);
+  Next walk_rounds(Moment& moment, Mark from, Mark to);
+  Next one_walks_rounds(Moment& moment, Mark from, Mark to);
+  bool records(int thread) const;
   Next walk_steps(Moment& moment, int from, int to);
+  void fetch_next_block(const Moment& moment, Index rows) const;
   Array rows_from(const Array& array, const Moment& moment) const;
   const Index* order_from(const Moment& moment) const;
   const double* scalars_of(const Moment& moment) const {
@@ -182,7 +188,8 @@ class Program {
   std::vector<std::vector<Task>> tasks_;  // of each thread, one a step
   std::atomic<bool> stop_{false};         // set by thread 0 alone
   std::chrono::steady_clock::time_point asked_;
-  Outcome outcome_{};                     // written by thread 0
+  Outcome outcome_{};                     // written by the thread that records
+  Next rounds_end_{};                     // by that thread, where it walks the rounds alone
 };
 
 }  // namespace thalweg

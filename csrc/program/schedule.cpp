@@ -12,6 +12,12 @@ namespace {
 // Columns are worth owning from one tile a thread on.
 bool wide(const LayerSpec& layer, int threads) { return layer.kind == LayerKind::dense && layer.units >= 32 * threads; }
 
+// All rows of a step are one thread's, and no layer cuts anything but rows.
+bool may_step_alone(const Spec& spec) {
+  const auto cuts_rows = [](const LayerSpec& layer) { return layer.kind == LayerKind::dense || !has_parameter(layer.kind); };
+  return spec.batch <= padding && std::all_of(spec.layers.begin(), spec.layers.end(), cuts_rows);
+}
+
 }  // namespace
 
 double busiest_share(const Plan& plan, Space owner) {
@@ -45,21 +51,27 @@ std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {
   columns.by_columns[lowest] = true;
   if (columns.by_columns != first.by_columns) all.push_back(first);
   all.push_back(columns);
+  if (block && may_step_alone(spec)) all.push_back({"steps by one", threads, first.by_columns, true});
   return all;
 }
 
 namespace {
 
-// How a buffer was last written before a step, walking back round the loop; by every thread if never.
-Access last_write(const Plan& plan, size_t step, int buffer) {
+// How a buffer was last written before a step, and in which, walking back round the loop; by every thread if never.
+struct Write {
+  Access access;
+  size_t step;
+};
+Write last_write(const Plan& plan, size_t step, int buffer) {
   const size_t n = plan.steps.size();
   for (size_t back = 1; back <= n; ++back)
     for (const Access& access : plan.steps[(step + n - back) % n].accesses)
-      if (access.buffer == buffer && access.write) return access;
-  return {buffer, every_thread, true};
+      if (access.buffer == buffer && access.write) return {access, (step + n - back) % n};
+  return {{buffer, every_thread, true}, step};
 }
 
-// Bytes that one thread reads of what others wrote, in one round of the steps.
+// Bytes that one thread reads of what others wrote, in one round of the steps. What is made or read once a block crosses
+// once a block.
 double crossing_bytes(const Plan& plan) {
   const double element = size_of(plan.spec.dtype), others = 1 - 1.0 / plan.threads;
   double bytes = 0;
@@ -67,10 +79,11 @@ double crossing_bytes(const Plan& plan) {
     for (const Access& read : plan.steps[s].accesses) {
       const Buffer& buffer = plan.buffers[read.buffer];
       if (read.write || buffer.per_thread) continue;
-      const Access write = last_write(plan, s, read.buffer);
-      if (write.space == every_thread || plan.alike(write, read)) continue;
+      const Write write = last_write(plan, s, read.buffer);
+      if (write.access.space == every_thread || plan.alike(write.access, read)) continue;
       const double part = read.space == whole ? 1 : 1.0 / plan.threads;
-      bytes += buffer.rows * buffer.ld * element * part * others;
+      const double times = plan.in_rounds(static_cast<int>(s)) && plan.in_rounds(static_cast<int>(write.step)) ? 1 : 1.0 / plan.spec.block;
+      bytes += buffer.rows * buffer.ld * element * part * others * times;
     }
   return bytes;
 }
@@ -84,11 +97,8 @@ bool is_training(const Spec& spec) { return spec.backward && spec.flat == 0; }
 Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
   const double line_us = machine.barrier_ns * 0.1e-3;  // prefetched transfers of lines overlap about tenfold
   Price price{};
-  int barriers = 0;
-  for (const Step& step : plan.steps) {
-    price.compute_us += compute_us(plan, step, lanes);
-    barriers += step.barrier;
-  }
+  for (const Step& step : plan.steps) price.compute_us += compute_us(plan, step, lanes);
+  const double barriers = plan.barriers_a_step();
   price.barriers_us = barriers * machine.barrier_ns * 4e-3;  // threads never arrive together
   if (plan.threads > 1 && !is_training(plan.spec)) price.barriers_us += start_us;
   if (plan.threads > 1) price.crossing_us = crossing_bytes(plan) / 64 * line_us;

@@ -15,6 +15,7 @@ struct Schedule {
   std::string name;
   int threads;
   std::vector<bool> by_columns;
+  bool steps_by_one = false;  // of exact-block SGD: what is not shared by the steps of a block is one thread's
 };
 
 // More threads must promise this share of the time of fewer: they wait for each other where others use the cores too.
