@@ -227,6 +227,12 @@ Soon<T> soon_of(const Parameter& p, Index row, Index column) {
   return soon;
 }
 
+// Whether the update is done in the tiles of the product: by the shortest of rules, at the end of a chain that is not cut.
+template <class T>
+bool in_registers(const DenseWeightGradient& g) {
+  return g.rule == Rule::sgd && !g.parameter.regulated && g.batch <= Tile<T>::depth;
+}
+
 // One panel of columns of dW, for some inputs and one chunk of the batch's rows. From the second chunk on its sum is
 // added to the total; after the last the rule is applied to that while it is in L1.
 template <class T>
@@ -234,9 +240,16 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
                            Index chunk) {
   const bool updates = g.rule != Rule::none && chunk + p.K >= g.batch;
   const Range rows = {0, inputs.end - inputs.begin}, panel = {0, columns.end - columns.begin};
+  if (updates) p.soon = soon_of<T>(g.parameter, inputs.begin, columns.begin);
+  if (updates && chunk == 0 && in_registers<T>(g)) {
+    const Sgd<T> rule(g.scalars);
+    p.c = at<T>(g.parameter.w, g.parameter.ld, inputs.begin, columns.begin);
+    p.c_ld = g.parameter.ld;
+    p.rule = &rule;
+    return multiply(p, rows.end, panel.end);
+  }
   p.c = chunk == 0 ? total : static_cast<T*>(g.scratch);
   p.c_ld = chunk == 0 ? ld : panel_columns;
-  if (updates) p.soon = soon_of<T>(g.parameter, inputs.begin, columns.begin);
   multiply_blocked(p, rows.end, panel.end);
   if (chunk > 0)
     each_vector<T>(rows, panel, [&](Index r, Index o) {

@@ -10,6 +10,7 @@
 // (docs/speed.md).
 #pragma once
 
+#include "kernels/rules.hpp"
 #include "kernels/table.hpp"
 #include "simd/simd.hpp"
 
@@ -40,6 +41,7 @@ struct Product {
   const T* bias = nullptr;  // bias[j] is added last
   T* fault = nullptr;       // fault[i] = 0, or NaN where C(i, 0) is not finite
   bool relu = false;
+  const Sgd<T>* rule = nullptr;  // updates what is in C, with the product as its gradient
 };
 
 // A = so many rows of a matrix. Meanwhile come those of the next tile, where there is one: they lie behind this tile's.
@@ -108,6 +110,20 @@ inline void finish(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, 
   }
 }
 
+// The rule for a tile of weights and their gradient.
+template <class T, int rows, int vectors>
+inline void update(const Vec<T> (&g)[rows][vectors], const Sgd<T>& of_step, T* w, Index w_ld) {
+  const Sgd<T> rule = of_step;
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j) {
+      Vec<T> w_ij = load(w + i * w_ld + j * Vec<T>::lanes);
+      rule(w_ij, g[i][j], nullptr);
+      store(w + i * w_ld + j * Vec<T>::lanes, w_ij);
+    }
+}
+
 // C(i0 .. i0 + rows, j0 .. j0 + vectors * lanes) of a product.
 template <class T, int rows, int vectors, bool fetches_b>
 void tile(const Product<T>& p, Index i0, Index j0) noexcept {
@@ -120,6 +136,7 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
       acc[i][j] = p.carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
   accumulate<fetches_b>(acc, p, i0, j0);
   finish(acc, p, i0, j0);
+  if (p.rule) return update(acc, *p.rule, c, p.c_ld);
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 8
