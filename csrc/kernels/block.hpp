@@ -10,33 +10,47 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// gram for 2 rows i and gram_rows rows j, in dot form: 8 sums at a time keep the FMAs busy.
+// part_kl += x_(i + k) . x_(j + l), vector v of their virtual lanes.
+template <class T>
+void multiply_rows(Vec<T> (&part)[gram_rows][gram_rows], const Gram& g, const T* x_i, const T* x_j) {
+  for (Index c = 0; c < whole_pads(g.inputs); c += VirtualLanes<T>::lanes) {
+    Vec<T> a[gram_rows];
+#pragma GCC unroll 4
+    for (int k = 0; k < gram_rows; ++k) a[k] = load(x_i + k * g.x_ld + c);
+#pragma GCC unroll 4
+    for (int l = 0; l < gram_rows; ++l) {
+      const Vec<T> b = load(x_j + l * g.x_ld + c);
+#pragma GCC unroll 4
+      for (int k = 0; k < gram_rows; ++k) part[k][l] = fma(a[k], b, part[k][l]);
+    }
+  }
+}
+
+// gram for gram_rows rows i and as many rows j, in dot form.
 template <class T>
 void gram_block(const Gram& g, Index i, Index j) {
-  VirtualLanes<T> sum[2][gram_rows];
+  constexpr Index lanes = Vec<T>::lanes, sums = gram_rows * gram_rows;
+  VirtualLanes<T> sum[sums];
   for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
-    Vec<T> part[2][gram_rows];
+    Vec<T> part[gram_rows][gram_rows];
     for (auto& row : part)
       for (Vec<T>& p : row) p = set(T(0));
-    const T* x_i = at<T>(g.x, g.x_ld, i, v * Vec<T>::lanes);
-    const T* x_j = at<T>(g.x, g.x_ld, j, v * Vec<T>::lanes);
-    for (Index c = 0; c < whole_pads(g.inputs); c += VirtualLanes<T>::lanes)
-#pragma GCC unroll 4
-      for (int l = 0; l < gram_rows; ++l) {
-        const Vec<T> b = load(x_j + l * g.x_ld + c);
-#pragma GCC unroll 2
-        for (int k = 0; k < 2; ++k) part[k][l] = fma(load(x_i + k * g.x_ld + c), b, part[k][l]);
-      }
-    for (int k = 0; k < 2; ++k)
-      for (int l = 0; l < gram_rows; ++l) sum[k][l].part[v] = part[k][l];
+    multiply_rows(part, g, at<T>(g.x, g.x_ld, i, v * lanes), at<T>(g.x, g.x_ld, j, v * lanes));
+    for (int s = 0; s < sums; ++s) sum[s].part[v] = part[s / gram_rows][s % gram_rows];
   }
-  for (int k = 0; k < 2; ++k)
-    for (int l = 0; l < gram_rows; ++l) *at<T>(g.gram, g.gram_ld, i + k, j + l) = sum_tree(sum[k][l]) + static_cast<T>(g.offset);
+  T products[sums];
+  for (Index s = 0; s < sums; s += lanes) {
+    Vec<T> rows[lanes];
+    for (Index r = 0; r < lanes; ++r) rows[r] = first_half_of_tree(sum[s + r]);
+    store(products + s, sum_trees(rows));
+  }
+  for (int s = 0; s < sums; ++s)
+    *at<T>(g.gram, g.gram_ld, i + s / gram_rows, j + s % gram_rows) = products[s] + static_cast<T>(g.offset);
 }
 
 template <class T>
 void gram(const Gram& g) noexcept {
-  for (Index i = g.rows.begin; i < g.rows.end; i += 2)
+  for (Index i = g.rows.begin; i < g.rows.end; i += gram_rows)
     for (Index j = 0; j <= i; j += gram_rows) gram_block<T>(g, i, j);
 }
 

@@ -12,8 +12,8 @@
 
 namespace thalweg {
 
-// gram_ij = x_i . x_j + offset for i in rows, an even range, and j <= i, or some more: x has rows, and gram columns, up to
-// a multiple of gram_rows.
+// gram_ij = x_i . x_j + offset for i in rows and j <= i, or some more: rows begin and end at multiples of gram_rows, up to
+// one of which x has rows, and gram both.
 constexpr Index gram_rows = 4;
 struct Gram {
   void* gram;

@@ -243,7 +243,7 @@ Update Program::bind_update(const Step& step, Range own) const {
 }
 
 Program::Task Program::bind(const Step& step, int thread) const {
-  const Range own = step.kind == Kind::gram ? own_of_gram(thread) : plan_.owned(step.owner, thread);
+  const Range own = step.kind == Kind::gram ? own_of_gram(step, thread) : plan_.owned(step.owner, thread);
   if (own.begin == own.end) return Nothing{};
   switch (step.kind) {
     case Kind::gather:

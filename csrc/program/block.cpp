@@ -89,10 +89,10 @@ void Builder::end_block() {
 
 // ---- the program --------------------------------------------------------------------------------------------------
 
-// Row i has i + 1 products: of these, as many for each thread, and rows by twos.
-Range Program::own_of_gram(int thread) const {
-  const Index pairs = plan_.spec.batch * plan_.spec.block / 2;
-  const auto cut = [&](int t) { return 2 * static_cast<Index>(pairs * std::sqrt(double(t) / plan_.threads) + 0.5); };
+// Row i has i + 1 products: of these, as many for each thread, about.
+Range Program::own_of_gram(const Step& step, int thread) const {
+  const Index grains = plan_.buffers[step.output].rows / gram_rows;
+  const auto cut = [&](int t) { return gram_rows * static_cast<Index>(grains * std::sqrt(double(t) / plan_.threads) + 0.5); };
   return {cut(thread), cut(thread + 1)};
 }
 
@@ -112,15 +112,24 @@ KeepStep Program::bind_keep_step(const Step& step, Range own) const {
           columns_of(step, own)};
 }
 
-// Rows of the next block come into L2, so many from the place on that has been reached in this one. They lie anywhere in
-// the user's array.
-void Program::fetch_next_block(const Moment& moment, Index rows) const {
+// touch(line) for the cache lines of rows of the next block, so many from the place on that has been reached in this one.
+// They lie anywhere in the user's array; from L2 they are gathered twice as fast.
+template <class Touch>
+void Program::each_line_ahead(const Moment& moment, Index rows, Touch&& touch) const {
   const Index block = plan_.spec.block * plan_.spec.batch, end = moment.slice.first + moment.slice.steps * plan_.spec.batch;
   const Array& x = moment.slice.x;
   for (Index row = moment.row + block; row < std::min(end, moment.row + block + rows); ++row) {
     const char* first = static_cast<const char*>(x.data) + (moment.slice.order ? moment.slice.order[row] : row) * x.row_stride;
-    for (Index byte = 0; byte < plan_.spec.inputs * x.column_stride; byte += 64) __builtin_prefetch(first + byte, 0, 2);
+    for (Index byte = 0; byte < plan_.spec.inputs * x.column_stride; byte += 64) touch(first + byte);
   }
+}
+
+// Whoever has work to do asks for the lines; who waits takes them: of so many requests at a time most would be dropped.
+void Program::fetch_ahead(const Moment& moment) const {
+  each_line_ahead(moment, plan_.spec.batch, [](const char* line) { __builtin_prefetch(line, 0, 2); });
+}
+void Program::read_ahead(const Moment& moment) const {
+  each_line_ahead(moment, moment.block_rows, [](const char* line) { (void)*static_cast<const volatile char*>(line); });
 }
 
 Program::Next Program::run(const BlockProduct& task, Moment& moment) {
@@ -130,7 +139,7 @@ Program::Next Program::run(const BlockProduct& task, Moment& moment) {
 }
 
 Program::Next Program::run(const BlockForward& task, Moment& moment) {
-  fetch_next_block(moment, plan_.spec.batch);
+  fetch_ahead(moment);
   BlockForward forward = task;
   forward.first = moment.row_in_block;
   return call(table_.block_forward, forward);

@@ -74,7 +74,7 @@ Program::Next Program::one_walks_rounds(Moment& moment, Mark from, Mark to) {
   barrier_.wait(moment.thread, false);
   const Index first = moment.row;
   if (records(moment.thread)) rounds_end_ = walk_rounds(moment, from, to);
-  else fetch_next_block(moment, moment.block_rows);
+  else read_ahead(moment);
   barrier_.wait(moment.thread, false);
   moment.round = outcome_.steps;
   moment.row = moment.slice.first + moment.round * plan_.spec.batch;

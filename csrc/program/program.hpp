@@ -111,7 +111,7 @@ class Program {
   DenseInputGradient bind_input_gradient(const Step& step, Range own, int thread) const;
   DenseWeightGradient bind_weight_gradient(const Step& step, Range own, int thread) const;
   Commit bind_commit(int thread) const;
-  Range own_of_gram(int thread) const;
+  Range own_of_gram(const Step& step, int thread) const;
   Gram bind_gram(const Step& step, Range rows, int thread) const;
   BlockForward bind_block_forward(const Step& step, Range own) const;
   KeepStep bind_keep_step(const Step& step, Range own) const;
@@ -132,7 +132,10 @@ class Program {
   Next one_walks_rounds(Moment& moment, Mark from, Mark to);
   bool records(int thread) const;
   Next walk_steps(Moment& moment, int from, int to);
-  void fetch_next_block(const Moment& moment, Index rows) const;
+  template <class Touch>
+  void each_line_ahead(const Moment& moment, Index rows, Touch&& touch) const;
+  void fetch_ahead(const Moment& moment) const;
+  void read_ahead(const Moment& moment) const;
   Array rows_from(const Array& array, const Moment& moment) const;
   const Index* order_from(const Moment& moment) const;
   const double* scalars_of(const Moment& moment) const {
