@@ -137,29 +137,28 @@ void input_gradient_chain(const DenseInputGradient& g) {
   }
 }
 
-// Sum over some units of dz_o w_o in dot form, but for the last half of its tree.
-template <class T>
-inline Vec<T> dot_of_chunk(const T* dz_o, const T* w_o, Index units) {
-  VirtualLanes<T> sum = virtual_lanes(T(0));
-  for (Index o = 0; o < units; o += VirtualLanes<T>::lanes)
-    for (int i = 0; i < VirtualLanes<T>::vectors; ++i) {
-      const Index at = o + i * Vec<T>::lanes;
-      sum.part[i] = fma(load(dz_o + at), load(w_o + at), sum.part[i]);
-    }
-  return first_half_of_tree(sum);
-}
-
 // Dot products of a row of dz with the rows w_io, w_io + w_ld, ..., a vector of them, in dot form for each chunk of 128
 // units, chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there.
 template <class T>
 inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
+  constexpr int lanes = Vec<T>::lanes;
   Vec<T> total = set(T(0));
   for (Index chunk = 0; chunk < outputs; chunk += dot_chunk) {
-    const Index units = smaller(dot_chunk, whole_pads(outputs) - chunk);
-    Vec<T> sum[Vec<T>::lanes];
-    for (Index l = 0; l < Vec<T>::lanes; ++l)
-      sum[l] = dot_of_chunk(dz_o + chunk, w_io + smaller(l, rows - 1) * w_ld + chunk, units);
-    total = total + sum_trees(sum);
+    VirtualLanes<T> sum[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; ++l) sum[l] = virtual_lanes(T(0));
+    for (Index o = chunk; o < smaller(chunk + dot_chunk, whole_pads(outputs)); o += VirtualLanes<T>::lanes)
+#pragma GCC unroll 16
+      for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
+        const Vec<T> dz = load(dz_o + o + v * lanes);
+#pragma GCC unroll 16
+        for (int l = 0; l < lanes; ++l)
+          sum[l].part[v] = fma(dz, load(w_io + smaller(l, rows - 1) * w_ld + o + v * lanes), sum[l].part[v]);
+      }
+    Vec<T> sums[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; ++l) sums[l] = first_half_of_tree(sum[l]);
+    total = total + sum_trees(sums);
   }
   return total;
 }
