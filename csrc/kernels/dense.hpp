@@ -242,7 +242,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
 
 template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
-  if (g.rule != Rule::none && g.batch <= few_rows) return update_from_few_rows<T>(g);
+  if (g.rule != Rule::none && has_few_rows<T>(g)) return update_from_few_rows<T>(g);
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += panel_columns)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)
