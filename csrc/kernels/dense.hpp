@@ -19,15 +19,17 @@ constexpr Index dot_chunk = 128;
 // K in even parts of some 256, where it is deeper than a tile likes.
 template <class T>
 Index k_step(Index K) {
-  const Index parts = K <= Tile<T>::depth ? 1 : (K + 255) / 256;
+  if (K <= Tile<T>::depth) return whole_pads(K);
+  const Index parts = (K + 255) / 256;
   return whole_pads((K + parts - 1) / parts);
 }
 
 // C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault, relu
 // and what is wanted soon belong to the last block.
 template <class T>
-void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
+void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);
+  if (whole.K <= step && columns <= panel_columns) return multiply(whole, rows, columns);
   for (Index j = 0; j < columns; j += panel_columns)
     for (Index k = 0; k < whole.K || k == 0; k += step) {
       Product<T> p = whole;
@@ -85,8 +87,10 @@ void transpose_block(T* to, Index to_ld, const T* from, Index from_ld, Index row
   for (Index c = 0; c < columns; c += lanes)
     for (Index r = 0; r < rows; r += lanes) {
       Vec<T> v[lanes];
+#pragma GCC unroll 16
       for (Index i = 0; i < lanes; ++i) v[i] = r + i < rows ? load(from + (r + i) * from_ld + c) : set(T(0));
       transpose(v);
+#pragma GCC unroll 16
       for (Index i = 0; i < lanes; ++i) store(to + (c + i) * to_ld + r, v[i]);
     }
 }

@@ -60,8 +60,10 @@ ClassMajor<T> load_classes(const T* y_bc, Index y_ld, Index rows, Index classes)
   ClassMajor<T> all;
   for (Index c = 0; c < classes; c += lanes) {
     Vec<T> block[lanes];
+#pragma GCC unroll 16
     for (Index b = 0; b < lanes; ++b) block[b] = b < rows ? load(y_bc + b * y_ld + c) : set(T(0));
     transpose(block);
+#pragma GCC unroll 16
     for (Index i = 0; i < lanes; ++i) all.of[c + i] = block[i];
   }
   return all;
@@ -72,6 +74,7 @@ void store_classes(T* dy_bc, Index dy_ld, const ClassMajor<T>& all, Index rows, 
   constexpr Index lanes = Vec<T>::lanes;
   for (Index c = 0; c < classes; c += lanes) {
     Vec<T> block[lanes];
+#pragma GCC unroll 16
     for (Index i = 0; i < lanes; ++i) block[i] = c + i < classes ? all.of[c + i] : set(T(0));
     transpose(block);
     for (Index b = 0; b < rows && b < lanes; ++b) store(dy_bc + b * dy_ld + c, block[b]);
