@@ -19,15 +19,17 @@ constexpr Index dot_chunk = 128;
 // K in even parts of some 256, where it is deeper than a tile likes.
 template <class T>
 Index k_step(Index K) {
-  const Index parts = K <= Tile<T>::depth ? 1 : (K + 255) / 256;
+  if (K <= Tile<T>::depth) return whole_pads(K);
+  const Index parts = (K + 255) / 256;
   return whole_pads((K + parts - 1) / parts);
 }
 
 // C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault, relu
 // and what is wanted soon belong to the last block.
 template <class T>
-void multiply_blocked(const Product<T>& whole, Index rows, Index columns) {
+void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);
+  if (whole.K <= step && columns <= panel_columns) return multiply(whole, rows, columns);
   for (Index j = 0; j < columns; j += panel_columns)
     for (Index k = 0; k < whole.K || k == 0; k += step) {
       Product<T> p = whole;
@@ -287,7 +289,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
 
 template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
-  if (g.rule != Rule::none && g.batch <= few_rows) return update_from_few_rows<T>(g);
+  if (g.rule != Rule::none && has_few_rows<T>(g)) return update_from_few_rows<T>(g);
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += panel_columns)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)

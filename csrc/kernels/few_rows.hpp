@@ -1,6 +1,9 @@
-// The weight gradient of a batch of few rows, straight into the update: it costs less to make than to keep, so each row of
-// W is read once, updated in registers and written, without a tile in scratch. The chain over the batch's rows is that
-// of gemm.hpp, and so are the bits.
+// The weight gradient of a batch of few rows, straight into the update: it costs less to make than to keep. The chain over
+// the batch's rows is that of gemm.hpp, and so are the bits.
+//
+// Two ways. Where there is next to nothing to multiply, each row of W is read along, updated in registers and written.
+// Else tiles of several rows of W use what they read of dZ for all of these, and while roots and quotients of one tile keep
+// the divider busy, the products of the next begin.
 #pragma once
 
 #include "kernels/rows.hpp"
@@ -10,59 +13,108 @@
 
 namespace thalweg::THALWEG_ISA {
 
-constexpr Index few_rows = 4;
+constexpr Index fewest_rows = 4;
 
-// rule on `vectors` vectors of columns of row r of a parameter, with g = sum over b of x_b dz_b.
-template <int vectors, class R, class T>
-inline void update_row(const R& rule, const Parameter& p, Index r, Index column, const T* x_b, Index x_ld, const T* dz_bo,
-                       Index dz_ld, Index batch) {
-  Vec<T> g[vectors];
+// Long rows of W would push each other out of L1, and so would those of a larger batch: there the tiles of gemm.hpp are
+// worth more.
+template <class T>
+bool has_few_rows(const DenseWeightGradient& g) {
+  return g.batch <= fewest_rows || (g.batch <= 128 && g.parameter.ld * sizeof(T) <= 1024);
+}
+
+// g(i, o) = sum over b of x_bi dz_bo, for so many rows i and vectors of columns o.
+template <class T, int rows, int vectors>
+inline void make_gradient(Vec<T> (&g)[rows][vectors], const T* x_bi, Index x_ld, const T* dz_bo, Index dz_ld,
+                          Index batch) {
 #pragma GCC unroll 8
-  for (Vec<T>& v : g) v = set(T(0));
-  for (Index b = 0; b < batch; ++b) {
-    const Vec<T> x = set(x_b[b * x_ld]);
+  for (auto& row : g)
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; ++j) g[j] = fma(x, load(dz_bo + b * dz_ld + j * Vec<T>::lanes), g[j]);
-  }
-  const Index at = r * p.ld + column;
+    for (Vec<T>& v : row) v = set(T(0));
+  for (Index b = 0; b < batch; ++b, x_bi += x_ld, dz_bo += dz_ld) {
+    Vec<T> dz[vectors];
 #pragma GCC unroll 8
-  for (int j = 0; j < vectors; ++j) {
-    const Index o = at + j * Vec<T>::lanes;
-    Vec<T> w = load(static_cast<T*>(p.w) + o), state[R::slots + 1];
-    for (int s = 0; s < R::slots; ++s) state[s] = load(static_cast<T*>(p.slots[s]) + o);
-    rule(w, g[j], state);
-    for (int s = 0; s < R::slots; ++s) store(static_cast<T*>(p.slots[s]) + o, state[s]);
-    store(static_cast<T*>(p.w) + o, w);
+    for (int j = 0; j < vectors; ++j) dz[j] = load(dz_bo + j * Vec<T>::lanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+      const Vec<T> x = set(x_bi[i]);
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j) g[i][j] = fma(x, dz[j], g[i][j]);
+    }
   }
 }
 
-// All columns of some rows r, for which x(b, r) = x_br[b * x_ld + (r - first) * x_step].
+// rule on `vectors` vectors of a row of a parameter, from element `at` on.
+template <int vectors, class R, class T>
+inline void update_along(const R& rule, const Parameter& p, Index at, const T* x_b, Index x_ld, const T* dz_bo,
+                         Index dz_ld, Index batch) {
+  Vec<T> g[1][vectors];
+  make_gradient(g, x_b, x_ld, dz_bo, dz_ld, batch);
+#pragma GCC unroll 8
+  for (int j = 0; j < vectors; ++j) apply_vector<true>(rule, p, at + j * Vec<T>::lanes, g[0][j]);
+}
+
+// All columns of some rows r, for which x(b, r) = x_br[b * x_ld + r - rows.begin], a row at a time.
 template <class R, class T>
-void update_rows(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_br, Index x_ld, Index x_step) {
+void update_rows(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_br, Index x_ld) {
   const R rule = of_step;  // these two stay in registers, as in apply_rows
   const Parameter p = g.parameter;
   constexpr int vectors = 4;
   constexpr Index panel = vectors * Vec<T>::lanes;
   const T* dz_bo = static_cast<const T*>(g.dz);
   const Index end = whole_pads(g.columns.end);
-  for (Index r = rows.begin; r < rows.end; ++r, x_br += x_step) {
+  for (Index r = rows.begin; r < rows.end; ++r, ++x_br) {
+    const Index at = r * p.ld;
     Index o = g.columns.begin;
-    for (; o + panel <= end; o += panel)
-      update_row<vectors>(rule, p, r, o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
-    for (; o < end; o += Vec<T>::lanes) update_row<1>(rule, p, r, o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
+    for (; o + panel <= end; o += panel) update_along<vectors>(rule, p, at + o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
+    for (; o < end; o += Vec<T>::lanes) update_along<1>(rule, p, at + o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
   }
 }
 
+// The gradient of a tile into L1.
+template <int rows, int vectors, class T>
+void keep_gradient(T* g_io, const T* x_bi, Index x_ld, const T* dz_bo, Index dz_ld, Index batch) {
+  Vec<T> g[rows][vectors];
+  make_gradient(g, x_bi, x_ld, dz_bo, dz_ld, batch);
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j) store(g_io + (i * vectors + j) * Vec<T>::lanes, g[i][j]);
+}
+
+// The same a tile at a time, of which the last begins early enough to be whole: some gradients are made twice and used
+// once.
+template <int tile, int vectors, class R, class T>
+void update_tiles(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_br, Index x_ld) {
+  const R rule = of_step;
+  const Parameter p = g.parameter;
+  constexpr Index lanes = Vec<T>::lanes;
+  alignas(64) T g_io[tile * vectors * lanes];
+  for (Index first = rows.begin; first < rows.end; first += tile) {
+    const Index r = smaller(first, rows.end - tile);
+    for (Index o = g.columns.begin; o < whole_pads(g.columns.end); o += vectors * lanes) {
+      keep_gradient<tile, vectors>(g_io, x_br + (r - rows.begin), x_ld, static_cast<const T*>(g.dz) + o, g.dz_ld, g.batch);
+      for (Index i = first - r; i < tile; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < vectors; ++j)
+          apply_vector<true>(rule, p, (r + i) * p.ld + o + j * lanes, load(g_io + (i * vectors + j) * lanes));
+    }
+  }
+}
+
+// The bias, a row with x = 1, comes first, so that its chain of products runs beside the others.
 template <class T>
 void update_from_few_rows(const DenseWeightGradient& g) {
   static constexpr T one = 1;
+  constexpr int tile = Tile<T>::few_rows;
   const T* x = static_cast<const T*>(g.x) + g.inputs.begin;
-  const Index bias = g.parameter.bias_row;
-  with_rule<T>(g.rule, g.parameter, g.scalars, false,
-               [&](const auto& rule) { update_rows(rule, g, g.inputs, x, g.x_ld, 1); });
-  if (!g.bias) return;
-  with_rule<T>(g.rule, g.parameter, g.scalars, true,
-               [&](const auto& rule) { update_rows(rule, g, {bias, bias + 1}, &one, 0, 0); });
+  const Index bias = g.parameter.bias_row, inputs = g.inputs.end - g.inputs.begin, columns = g.columns.end - g.columns.begin;
+  if (g.bias)
+    with_rule<T>(g.rule, g.parameter, g.scalars, true,
+                 [&](const auto& rule) { update_rows(rule, g, {bias, bias + 1}, &one, 0); });
+  with_rule<T>(g.rule, g.parameter, g.scalars, false, [&](const auto& rule) {
+    if (inputs < tile || (g.batch <= fewest_rows && columns >= panel_columns)) update_rows(rule, g, g.inputs, x, g.x_ld);
+    else update_tiles<tile, Tile<T>::few_vectors>(rule, g, g.inputs, x, g.x_ld);
+  });
 }
 
 }  // namespace thalweg::THALWEG_ISA

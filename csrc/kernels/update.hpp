@@ -24,32 +24,38 @@ struct Regulated {
   }
 };
 
-// rule on one vector, or on its first n elements: of w, its gradient g and its slots.
+// rule on one vector of a parameter, from element `at` on, or on its first n elements, with gradient g.
 template <bool whole, class R, class T>
-inline void apply_vector(const R& rule, T* w, const T* g, T* const* slots, Index at, Index n) {
-  const auto get = [=](const T* p) { return whole ? load(p + at) : load_first(p + at, n); };
-  const auto put = [=](T* p, Vec<T> v) { return whole ? store(p + at, v) : store_first(p + at, v, n); };
-  Vec<T> w_at = get(w), state[R::slots + 1];
+[[gnu::always_inline]] inline void apply_vector(const R& rule, const Parameter& p, Index at, Vec<T> g,
+                                                Index n = Vec<T>::lanes) {
+  const auto get = [=](const void* from) {
+    const T* v = static_cast<const T*>(from) + at;
+    return whole ? load(v) : load_first(v, n);
+  };
+  const auto put = [=](void* to, Vec<T> v) {
+    if constexpr (whole) store(static_cast<T*>(to) + at, v);
+    else store_first(static_cast<T*>(to) + at, v, n);
+  };
+  Vec<T> w = get(p.w), state[R::slots + 1];
 #pragma GCC unroll 4
-  for (int s = 0; s < R::slots; ++s) state[s] = get(slots[s]);
-  rule(w_at, get(g), state);
+  for (int s = 0; s < R::slots; ++s) state[s] = get(p.slots[s]);
+  rule(w, g, state);
 #pragma GCC unroll 4
-  for (int s = 0; s < R::slots; ++s) put(slots[s], state[s]);
-  put(w, w_at);
+  for (int s = 0; s < R::slots; ++s) put(p.slots[s], state[s]);
+  put(p.w, w);
 }
 
 // rule over rows and columns of a parameter, with the gradient g_rc (leading dimension g_ld) of the same rows and
 // columns. Columns need not be whole vectors: a caller's own arrays have no pads.
 template <class R, class T>
-void apply_rows(const R& of_step, const Parameter& p, const T* g, Index g_ld, Range rows, Range columns) {
-  const R rule = of_step;  // a copy of our own, which no store can change: it stays in registers
+void apply_rows(const R& of_step, const Parameter& of_caller, const T* g, Index g_ld, Range rows, Range columns) {
+  const R rule = of_step;  // copies of our own, which no store can change: they stay in registers
+  const Parameter p = of_caller;
   const Index n = columns.end - columns.begin, whole = n / Vec<T>::lanes * Vec<T>::lanes;
   for (Index r = rows.begin; r < rows.end; ++r, g += g_ld) {
     const Index at = r * p.ld + columns.begin;
-    T *w = static_cast<T*>(p.w) + at, *slots[R::slots + 1];
-    for (int s = 0; s < R::slots; ++s) slots[s] = static_cast<T*>(p.slots[s]) + at;
-    for (Index c = 0; c < whole; c += Vec<T>::lanes) apply_vector<true>(rule, w, g, slots, c, Vec<T>::lanes);
-    if (whole < n) apply_vector<false>(rule, w, g, slots, whole, n - whole);
+    for (Index c = 0; c < whole; c += Vec<T>::lanes) apply_vector<true>(rule, p, at + c, load(g + c));
+    if (whole < n) apply_vector<false>(rule, p, at + whole, load_first(g + whole, n - whole), n - whole);
   }
 }
 
