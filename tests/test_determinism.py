@@ -65,6 +65,36 @@ def test_fused_and_unfused(setting, threads):
     assert trained(*setting, threads=threads) == trained(*setting, threads=threads, fused=False)
 
 
+# each way to update from few rows, and the sizes at which the next one begins
+@pytest.mark.parametrize("inputs", [1, 5, 6, 8, 15, 29])
+@pytest.mark.parametrize(
+    ("units", "batch", "optimizer"),
+    [
+        (7, 4, tw.Adam(lr=1e-2)),
+        (80, 4, tw.Adam(lr=1e-2)),
+        (7, 128, tw.Adam(lr=1e-2)),
+        (7, 129, tw.Adam(lr=1e-2)),
+        (256, 32, tw.Adam(lr=1e-2)),
+        (256, 33, tw.Adam(lr=1e-2)),
+        (257, 5, tw.SGD(lr=0.05, momentum=0.9)),
+        (257, 16, tw.SGD(lr=0.05)),
+        (257, 17, tw.SGD(lr=0.05)),
+    ],
+    ids=str,
+)
+def test_updates_from_few_rows(inputs, units, batch, optimizer, dtype):
+    rng = np.random.default_rng(11)
+    x, y = rng.normal(size=(130, inputs)).astype(dtype), rng.normal(size=(130, units)).astype(dtype)
+    results = set()
+    for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
+        for threads, fused in ((1, True), (2, True), (1, False)):
+            model = tw.Sequential([tw.Dense(units)], inputs, seed=3, dtype=dtype)
+            trainer = tw.Trainer(model, "mse", optimizer, fused=fused, num_threads=threads, isa=isa)
+            trainer.fit(x, y, batch_size=batch, epochs=2)
+            results.add(bytes(model.block))
+    assert len(results) == 1
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_slices(setting):
     assert len({str(trained(*setting, threads=2, slice_steps=n)) for n in (1, 7, 10**6)}) == 1

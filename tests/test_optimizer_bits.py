@@ -44,7 +44,7 @@ def test_fused_threads_slices_and_isas_make_no_difference(name, settings, dtype)
     assert len({str(trained(name, settings, dtype=dtype, **how)) for how in hows}) == 1
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 16])  # up to 4 rows go straight from the gradient into the rule
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 16])  # up to 4 rows, and more: csrc/kernels/few_rows.hpp
 @pytest.mark.parametrize("name", NAMES)
 def test_regulated_plans_keep_the_bits(name, batch_size):
     # what is around the rule differs between weights and biases

@@ -25,7 +25,7 @@ Index k_step(Index K) {
 }
 
 // C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault, relu
-// and what is wanted soon belong to the last block.
+// and what is wanted soon belong to the last block. One block is not copied: see multiply.
 template <class T>
 void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);

@@ -1,9 +1,9 @@
-// The weight gradient of a batch of few rows, straight into the update: it costs less to make than to keep. The chain over
-// the batch's rows is that of gemm.hpp, and so are the bits.
+// The weight gradient of a batch of few rows, straight into the update: it costs less to make than to keep. The chain
+// over the batch's rows is that of gemm.hpp, and so are the bits.
 //
 // Two ways. Where there is next to nothing to multiply, each row of W is read along, updated in registers and written.
-// Else tiles of several rows of W use what they read of dZ for all of these, and while roots and quotients of one tile keep
-// the divider busy, the products of the next begin.
+// Else tiles of several rows of W use what they read of dZ for all of these, and while roots and quotients of one tile
+// keep the divider busy, the products of the next begin.
 #pragma once
 
 #include "kernels/rows.hpp"
@@ -15,11 +15,13 @@ namespace thalweg::THALWEG_ISA {
 
 constexpr Index fewest_rows = 4;
 
-// Long rows of W would push each other out of L1, and so would those of a larger batch: there the tiles of gemm.hpp are
-// worth more.
+// Rows of W and state that are long push each other out of L1 before a tile has come to their end, and so does dZ where
+// it has more than the 32 KB of L1: there the tiles of gemm.hpp are worth more.
 template <class T>
 bool has_few_rows(const DenseWeightGradient& g) {
-  return g.batch <= fewest_rows || (g.batch <= 128 && g.parameter.ld * sizeof(T) <= 1024);
+  const Index row_bytes = g.parameter.ld * static_cast<Index>(sizeof(T));
+  const bool fits = row_bytes <= 1024 && g.batch * row_bytes <= 32768, has_state = g.parameter.slots[0];
+  return g.batch <= (fits ? 128 : has_state ? fewest_rows : 16);
 }
 
 // g(i, o) = sum over b of x_bi dz_bo, for so many rows i and vectors of columns o.
@@ -65,7 +67,8 @@ void update_rows(const R& of_step, const DenseWeightGradient& g, Range rows, con
   for (Index r = rows.begin; r < rows.end; ++r, ++x_br) {
     const Index at = r * p.ld;
     Index o = g.columns.begin;
-    for (; o + panel <= end; o += panel) update_along<vectors>(rule, p, at + o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
+    for (; o + panel <= end; o += panel)
+      update_along<vectors>(rule, p, at + o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
     for (; o < end; o += Vec<T>::lanes) update_along<1>(rule, p, at + o, x_br, x_ld, dz_bo + o, g.dz_ld, g.batch);
   }
 }
@@ -89,10 +92,11 @@ void update_tiles(const R& of_step, const DenseWeightGradient& g, Range rows, co
   const Parameter p = g.parameter;
   constexpr Index lanes = Vec<T>::lanes;
   alignas(64) T g_io[tile * vectors * lanes];
+  const T* dz_bo = static_cast<const T*>(g.dz);
   for (Index first = rows.begin; first < rows.end; first += tile) {
     const Index r = smaller(first, rows.end - tile);
     for (Index o = g.columns.begin; o < whole_pads(g.columns.end); o += vectors * lanes) {
-      keep_gradient<tile, vectors>(g_io, x_br + (r - rows.begin), x_ld, static_cast<const T*>(g.dz) + o, g.dz_ld, g.batch);
+      keep_gradient<tile, vectors>(g_io, x_br + (r - rows.begin), x_ld, dz_bo + o, g.dz_ld, g.batch);
       for (Index i = first - r; i < tile; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < vectors; ++j)
@@ -107,12 +111,14 @@ void update_from_few_rows(const DenseWeightGradient& g) {
   static constexpr T one = 1;
   constexpr int tile = Tile<T>::few_rows;
   const T* x = static_cast<const T*>(g.x) + g.inputs.begin;
-  const Index bias = g.parameter.bias_row, inputs = g.inputs.end - g.inputs.begin, columns = g.columns.end - g.columns.begin;
+  const Index inputs = g.inputs.end - g.inputs.begin, columns = g.columns.end - g.columns.begin;
+  const Index bias = g.parameter.bias_row;
+  const bool by_rows = inputs < tile || (g.batch <= fewest_rows && columns >= panel_columns);
   if (g.bias)
     with_rule<T>(g.rule, g.parameter, g.scalars, true,
                  [&](const auto& rule) { update_rows(rule, g, {bias, bias + 1}, &one, 0); });
   with_rule<T>(g.rule, g.parameter, g.scalars, false, [&](const auto& rule) {
-    if (inputs < tile || (g.batch <= fewest_rows && columns >= panel_columns)) update_rows(rule, g, g.inputs, x, g.x_ld);
+    if (by_rows) update_rows(rule, g, g.inputs, x, g.x_ld);
     else update_tiles<tile, Tile<T>::few_vectors>(rule, g, g.inputs, x, g.x_ld);
   });
 }

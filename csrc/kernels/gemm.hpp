@@ -176,8 +176,8 @@ void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
 }
 
 // C = A B for all rows and the columns [0, columns), rounded up to whole vectors. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5,
-// not 10 x 6 + 4. Row after row of tiles: A is read once. The product is used up, since a copy of what was just written
-// waits for its stores.
+// not 10 x 6 + 4. Row after row of tiles: A is read once. p.next_b is used up: a copy of p, whose fields have just been
+// written, would wait for their stores.
 template <class T>
 void multiply(Product<T>& p, Index rows, Index columns) {
   constexpr Index line = 64 / sizeof(T);

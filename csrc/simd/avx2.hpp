@@ -11,7 +11,7 @@ struct Tile {
   static constexpr int rows = 6;
   static constexpr int vectors = 2;
   static constexpr int depth = 256;  // of B and A, whose lines then stay in L1: a tile takes two lines in 6 cycles
-  static constexpr int few_rows = 6, few_vectors = 2;
+  static constexpr int few_rows = 6, few_vectors = 2;  // few_rows.hpp
 };
 
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.reg, b.reg, c.reg)}; }

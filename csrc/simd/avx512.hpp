@@ -11,7 +11,7 @@ struct Tile {
   static constexpr int rows = 6;
   static constexpr int vectors = 4;
   static constexpr int depth = 800;  // of B, 64 columns of which then stay in L2 beside rows of A
-  static constexpr int few_rows = 8, few_vectors = 1;
+  static constexpr int few_rows = 8, few_vectors = 1;  // few_rows.hpp: an FMA reads its number of X
 };
 
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm512_fmadd_ps(a.reg, b.reg, c.reg)}; }
