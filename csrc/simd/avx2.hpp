@@ -10,7 +10,8 @@ template <class T>
 struct Tile {
   static constexpr int rows = 6;
   static constexpr int vectors = 2;
-  static constexpr int depth = 256;  // of B and A, whose lines then stay in L1: a tile takes two lines in 6 cycles
+  static constexpr int depth = 256;     // of B and A, whose lines then stay in L1: a tile takes two lines in 6 cycles
+  static constexpr bool packs = true;   // lines that lie far apart come too slowly for that
 };
 
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.reg, b.reg, c.reg)}; }
