@@ -47,18 +47,17 @@ void dense_forward(const DenseForward& f) noexcept {
   }
 }
 
-// to_cr = from_rc^T for `rows` rows and whole vectors of columns, strip after strip of rows; rows beyond the last are
-// written as zero up to a whole vector.
+// to_cr = from_rc^T for `rows` rows and whole vectors of columns; rows beyond the last are written as zero up to a
+// whole vector.
 template <class T>
-void transpose_block(T* to, Index to_strip, const T* from, Index from_ld, Index rows, Index columns) {
+void transpose_block(T* to, Index to_ld, const T* from, Index from_ld, Index rows, Index columns) {
   constexpr Index lanes = Vec<T>::lanes;
   for (Index c = 0; c < columns; c += lanes)
     for (Index r = 0; r < rows; r += lanes) {
       Vec<T> v[lanes];
       for (Index i = 0; i < lanes; ++i) v[i] = r + i < rows ? load(from + (r + i) * from_ld + c) : set(T(0));
       transpose(v);
-      T* to_c = to + r / strip<T> * to_strip + r % strip<T>;
-      for (Index i = 0; i < lanes; ++i) store(to_c + (c + i) * strip<T>, v[i]);
+      for (Index i = 0; i < lanes; ++i) store(to + (c + i) * to_ld + r, v[i]);
     }
 }
 
@@ -94,15 +93,17 @@ void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_i
   with_sink<T>(g.sink, [&](auto put) { put_transposed(dxt_ib, b, rows, i, units, put); });
 }
 
-// A block of batch rows at a time: dZ is turned once, and dX^T is turned back while it is in L1.
+// A block of batch rows at a time: dZ is turned once, strip by strip, and dX^T is turned back while it is in L1.
 template <class T>
 void input_gradient_chain(const DenseInputGradient& g) {
   T* dzt_ob = static_cast<T*>(g.scratch);
   T* dxt_ib = dzt_ob + whole_pads(g.outputs) * gradient_rows;
   for (Index b = g.rows.begin; b < g.rows.end; b += gradient_rows) {
     const Index rows = smaller(gradient_rows, g.rows.end - b);
-    const Index size = whole_pads(g.outputs) * strip<T>;
-    transpose_block(dzt_ob, size, static_cast<const T*>(g.dz) + b * g.dz_ld, g.dz_ld, rows, g.outputs);
+    const T* dz_bo = static_cast<const T*>(g.dz) + b * g.dz_ld;
+    for (Index r = 0; r < rows; r += strip<T>)
+      transpose_block(dzt_ob + r * whole_pads(g.outputs), strip<T>, dz_bo + r * g.dz_ld, g.dz_ld, smaller(strip<T>, rows - r),
+                      g.outputs);
     for (Index i = g.columns.begin; i < g.columns.end; i += gradient_units)
       input_gradient_block(g, dzt_ob, dxt_ib, b, rows, i, smaller(gradient_units, g.columns.end - i));
   }
