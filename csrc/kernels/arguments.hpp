@@ -140,6 +140,7 @@ struct DenseWeightGradient {
   Range inputs, columns;
 };
 
+constexpr Index panel_columns = 64;      // widest tile of any ISA, in elements
 constexpr Index gradient_columns = 128;  // columns, and
 constexpr Index gradient_inputs = 96;    // rows of dw that a weight gradient makes, and updates, at most at a time
 constexpr Index packed_rows = 256;       // rows of x of which it packs so many columns

@@ -17,7 +17,7 @@ namespace thalweg::THALWEG_ISA {
 
 // Columns of B that are multiplied at a time: those of a tile, where B is packed.
 template <class T>
-constexpr Index strip = Tile<T>::packs ? Tile<T>::vectors * Vec<T>::lanes : 64;
+constexpr Index strip = Tile<T>::packs ? Tile<T>::vectors * Vec<T>::lanes : panel_columns;
 
 // Blocks that are wanted right after the product, at the place of C: their lines are fetched meanwhile, a row of a tile
 // at a time, since a burst of fetches would stall the product.
