@@ -3,8 +3,8 @@
 #pragma once
 
 #include "kernels/activation.hpp"
+#include "kernels/blocked.hpp"
 #include "kernels/few_rows.hpp"
-#include "kernels/gemm.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/sink.hpp"
 #include "kernels/table.hpp"
@@ -16,50 +16,18 @@ namespace thalweg::THALWEG_ISA {
 constexpr Index chain_batch = 16;  // from here on dX is a chain over the units; below, a dot product by chunks
 constexpr Index dot_chunk = 128;
 
-// K in even parts of some 256, where it is deeper than a tile likes.
-template <class T>
-Index k_step(Index K) {
-  if (K <= Tile<T>::depth) return whole_pads(K);
-  const Index parts = (K + 255) / 256;
-  return whole_pads((K + parts - 1) / parts);
-}
-
-// C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. Bias, fault, relu
-// and what is wanted soon belong to the last block. One block is not copied: see multiply.
-template <class T>
-void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
-  const Index step = k_step<T>(whole.K);
-  if (whole.K <= step && columns <= panel_columns) return multiply(whole, rows, columns);
-  for (Index j = 0; j < columns; j += panel_columns)
-    for (Index k = 0; k < whole.K || k == 0; k += step) {
-      Product<T> p = whole;
-      p.c += j;
-      p.a += k * p.a_k;
-      p.b += k * p.b_ld + j;
-      p.K = smaller(step, whole.K - k);
-      const bool last = k + p.K >= whole.K;
-      p.carry = k > 0;
-      p.bias = last && p.bias ? p.bias + j : nullptr;
-      p.fault = last && j == 0 ? p.fault : nullptr;
-      p.relu = last && p.relu;
-      const T* next_panel = j + panel_columns < columns ? whole.b + j + panel_columns : whole.next_b;
-      p.next_b = last ? next_panel : p.b + step * p.b_ld;
-      if (!last) p.soon = {};
-      multiply(p, rows, smaller(panel_columns, columns - j));
-    }
-}
-
 // Rows of X that stay in L2 beside a panel of W: 512 KB of what is multiplied at a time, in whole tiles. The more rows,
 // the fewer times a wide W comes through the L2.
 template <class T>
 Index forward_rows(Index inputs) {
   const Index fit = (512 << 10) / (k_step<T>(inputs) * static_cast<Index>(sizeof(T)));
-  return smaller(240, fit / 12 * 12);
+  return smaller(264, fit / 12 * 12);
 }
 
 template <class T>
 void dense_forward(const DenseForward& f) noexcept {
-  const Index columns = f.columns.end - f.columns.begin, block = forward_rows<T>(f.inputs);
+  const Index columns = f.columns.end - f.columns.begin;
+  const Index block = even_block<T>(f.rows.end - f.rows.begin, forward_rows<T>(f.inputs));
   for (Index b = f.rows.begin; b < f.rows.end; b += block) {
     const Index rows = smaller(block, f.rows.end - b);
     Product<T> p{};
@@ -68,7 +36,7 @@ void dense_forward(const DenseForward& f) noexcept {
     p.c_ld = f.y_ld;
     take_rows(p, static_cast<const T*>(f.x) + b * f.x_ld, f.x_ld, rows);
     p.b = static_cast<const T*>(f.w) + f.columns.begin;
-    p.b_ld = f.w_ld;
+    p.b_ld = p.next_ld = f.w_ld;
     p.K = f.inputs;
     p.bias = f.bias ? static_cast<const T*>(f.bias) + f.columns.begin : nullptr;
     p.fault = f.fault && f.columns.begin == 0 ? static_cast<T*>(f.fault) + b : nullptr;
@@ -120,20 +88,24 @@ void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_i
   p.c_ld = gradient_rows;
   take_rows(p, static_cast<const T*>(g.w) + i * g.w_ld, g.w_ld, units);
   p.b = dzt_ob;
-  p.b_ld = gradient_rows;
+  p.b_ld = p.next_ld = strip<T>;
+  p.b_strip = whole_pads(g.outputs) * strip<T>;
   p.K = g.outputs;
   multiply_blocked(p, units, rows);
   with_sink<T>(g.sink, [&](auto put) { put_transposed(dxt_ib, b, rows, i, units, put); });
 }
 
-// A block of batch rows at a time: dZ is turned once, and dX^T is turned back while it is in L1.
+// A block of batch rows at a time: dZ is turned once, strip by strip, and dX^T is turned back while it is in L1.
 template <class T>
 void input_gradient_chain(const DenseInputGradient& g) {
   T* dzt_ob = static_cast<T*>(g.scratch);
   T* dxt_ib = dzt_ob + whole_pads(g.outputs) * gradient_rows;
   for (Index b = g.rows.begin; b < g.rows.end; b += gradient_rows) {
     const Index rows = smaller(gradient_rows, g.rows.end - b);
-    transpose_block(dzt_ob, gradient_rows, static_cast<const T*>(g.dz) + b * g.dz_ld, g.dz_ld, rows, g.outputs);
+    const T* dz_bo = static_cast<const T*>(g.dz) + b * g.dz_ld;
+    for (Index r = 0; r < rows; r += strip<T>)
+      transpose_block(dzt_ob + r * whole_pads(g.outputs), strip<T>, dz_bo + r * g.dz_ld, g.dz_ld, smaller(strip<T>, rows - r),
+                      g.outputs);
     for (Index i = g.columns.begin; i < g.columns.end; i += gradient_units)
       input_gradient_block(g, dzt_ob, dxt_ib, b, rows, i, smaller(gradient_units, g.columns.end - i));
   }
@@ -228,6 +200,12 @@ Soon<T> soon_of(const Parameter& p, Index row, Index column) {
   return soon;
 }
 
+// Rows and columns of dW that are made at a time. Packing X pays for wide blocks only.
+template <class T>
+constexpr Index block_inputs = Tile<T>::packs ? gradient_inputs : gradient_inputs / 2;
+template <class T>
+constexpr Index block_columns = Tile<T>::packs ? gradient_columns : strip<T>;
+
 // Whether the update is done in the tiles of the product: by the shortest of rules, at the end of a chain that is not cut.
 template <class T>
 bool in_registers(const DenseWeightGradient& g) {
@@ -247,10 +225,10 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
     p.c = at<T>(g.parameter.w, g.parameter.ld, inputs.begin, columns.begin);
     p.c_ld = g.parameter.ld;
     p.rule = &rule;
-    return multiply(p, rows.end, panel.end);
+    return multiply_blocked(p, rows.end, panel.end);
   }
   p.c = chunk == 0 ? total : static_cast<T*>(g.scratch);
-  p.c_ld = chunk == 0 ? ld : panel_columns;
+  p.c_ld = chunk == 0 ? ld : block_columns<T>;
   multiply_blocked(p, rows.end, panel.end);
   if (chunk > 0)
     each_vector<T>(rows, panel, [&](Index r, Index o) {
@@ -264,21 +242,24 @@ template <class T>
 void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk) {
   static constexpr T one = 1;
   const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
-  const Index ld = fused ? panel_columns : g.parameter.ld;
+  const Index ld = fused ? block_columns<T> : g.parameter.ld;
   Product<T> p{};
   p.K = smaller(rows_per_chunk, g.batch - chunk);
   p.b = at<T>(g.dz, g.dz_ld, chunk, columns.begin);
-  p.b_ld = g.dz_ld;
+  p.b_ld = p.next_ld = g.dz_ld;
   const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
   const T* next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
   const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs, behind one block
-    return fused ? static_cast<T*>(g.scratch) + (single ? 0 : gradient_inputs + row) * panel_columns
+    return fused ? static_cast<T*>(g.scratch) + (single ? 0 : block_inputs<T> + row) * block_columns<T>
                  : at<T>(g.parameter.g, ld, i, columns.begin);
   };
-  for (Index i = g.inputs.begin; i < g.inputs.end; i += gradient_inputs) {
+  static_assert(!Tile<T>::packs || Tile<T>::depth <= packed_rows);
+  const Index all = g.inputs.end - g.inputs.begin, block = even_block<T>(all, block_inputs<T>);
+  p.room = static_cast<T*>(g.scratch) + (block_inputs<T> + (single ? 0 : all + 1)) * block_columns<T>;
+  for (Index i = g.inputs.begin; i < g.inputs.end; i += block) {
     p.next_b = i == g.inputs.begin ? next_b : nullptr;
     take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
-    const Range inputs = {i, smaller(i + gradient_inputs, g.inputs.end)};
+    const Range inputs = {i, smaller(i + block, g.inputs.end)};
     weight_gradient_block(g, p, total(i - g.inputs.begin, i), ld, inputs, columns, chunk);
   }
   if (!g.bias) return;
@@ -291,9 +272,9 @@ template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
   if (g.rule != Rule::none && has_few_rows<T>(g)) return update_from_few_rows<T>(g);
   const Index end = whole_pads(g.columns.end);
-  for (Index o = g.columns.begin; o < end; o += panel_columns)
+  for (Index o = g.columns.begin; o < end; o += block_columns<T>)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)
-      weight_gradient_chunk<T>(g, {o, smaller(o + panel_columns, end)}, chunk);
+      weight_gradient_chunk<T>(g, {o, smaller(o + block_columns<T>, end)}, chunk);
 }
 
 }  // namespace thalweg::THALWEG_ISA

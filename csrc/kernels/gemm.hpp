@@ -6,8 +6,8 @@
 //
 // Every element of C is one chain of FMAs in rising k, from zero or from what is in C, so its bits depend on no tile and
 // no ISA with fma.
-// B is read in place: its rows are padded, 64-byte aligned and never 4 KB apart, which makes packing needless
-// (docs/speed.md).
+// B is read in place: its rows are padded, 64-byte aligned and never 2 KB apart, which makes packing needless, but for
+// tiles that take their lines faster than these come (Tile::packs; docs/speed.md).
 #pragma once
 
 #include "kernels/rules.hpp"
@@ -15,6 +15,10 @@
 #include "simd/simd.hpp"
 
 namespace thalweg::THALWEG_ISA {
+
+// Columns of B that are multiplied at a time: those of a tile, where B is packed.
+template <class T>
+constexpr Index strip = Tile<T>::packs ? Tile<T>::vectors * Vec<T>::lanes : panel_columns;
 
 // Blocks that are wanted right after the product, at the place of C: their lines are fetched meanwhile, a row of a tile
 // at a time, since a burst of fetches would stall the product.
@@ -25,6 +29,13 @@ struct Soon {
   Index ld;
 };
 
+// Blocks that go with packing are too large for L1.
+template <class T>
+inline void fetch_soon(const T* p) {
+  if constexpr (Tile<T>::packs) prefetch_l2(p);
+  else prefetch(p);
+}
+
 template <class T>
 struct Product {
   T* c;
@@ -32,10 +43,14 @@ struct Product {
   const T* a;
   Index a_row, a_k;
   const T* b;
-  Index b_ld;
+  Index b_ld, b_strip = strip<T>;  // from one strip of columns to the next
   Index K;
   Index ahead = 0, ahead_step = 0;  // what is fetched meanwhile, from A(i, k) of a tile's first row on, and for each k
   const T* next_b = nullptr;        // B of the next product, fetched into L2 by the first tiles, a line of columns each
+  Index next_ld = 0;
+  T* room = nullptr;    // where A may be packed: tile after tile, and in a tile k after k
+  T* packed = nullptr;  // where it is, or with `packs` is put first
+  bool packs = false;
   Soon<T> soon;
   bool carry = false;       // chains begin with what is in C, not with zero
   const T* bias = nullptr;  // bias[j] is added last
@@ -70,7 +85,7 @@ inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const 
   const T* ahead = a + p.ahead;
   for (Index k = ks.begin; k < ks.end; ++k, a += p.a_k, b += p.b_ld, ahead += p.ahead_step) {
     prefetch(ahead);
-    if constexpr (fetches_b) prefetch_l2(p.next_b + k * p.b_ld);
+    if constexpr (fetches_b) prefetch_l2(p.next_b + k * p.next_ld);
     Vec<T> b_k[vectors];
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j) b_k[j] = load(b + j * Vec<T>::lanes);
@@ -90,7 +105,7 @@ inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index 
   if (p.soon.blocks == 0) return accumulate<fetches_b>(acc, p, a, b, {0, p.K});
   for (int i = 0; i < rows; ++i) {
     for (int s = 0; s < p.soon.blocks; ++s)
-      for (int j = 0; j < vectors; ++j) prefetch(p.soon.block[s] + (i0 + i) * p.soon.ld + j0 + j * Vec<T>::lanes);
+      for (int j = 0; j < vectors; ++j) fetch_soon(p.soon.block[s] + (i0 + i) * p.soon.ld + j0 + j * Vec<T>::lanes);
     accumulate<fetches_b>(acc, p, a, b, {p.K * i / rows, p.K * (i + 1) / rows});
   }
 }
@@ -175,6 +190,28 @@ void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
     tile_of<T>(rows, vectors - v < most ? vectors - v : most, false)(rest, i, v * Vec<T>::lanes);
 }
 
+// to = A(i, k) of one tile, k after k. What whole vectors write beyond the end of a row, the next row writes over.
+template <class T>
+void pack_tile(T* to, const T* a, Index ld, Index K, Index rows) {
+  for (Index k = 0; k + 1 < K; ++k, to += rows, a += ld) {
+    prefetch_l2(a + 64 / sizeof(T));
+    for (Index i = 0; i < rows; i += Vec<T>::lanes) store(to + i, load(a + i));
+  }
+  for (Index i = 0; i < rows; ++i) to[i] = a[i];
+}
+
+// A product whose tile at row i finds A packed.
+template <class T>
+Product<T> from_packed(const Product<T>& p, Index i, Index rows) {
+  T* tile = p.packed + i * p.K;
+  if (p.packs) pack_tile(tile, p.a + i, p.a_k, p.K, rows);
+  Product<T> q = p;
+  q.a = tile - i;
+  q.a_k = q.ahead_step = rows;
+  q.ahead = 0;
+  return q;
+}
+
 // C = A B for all rows and the columns [0, columns), rounded up to whole vectors. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5,
 // not 10 x 6 + 4. Row after row of tiles: A is read once. p.next_b is used up: a copy of p, whose fields have just been
 // written, would wait for their stores.
@@ -186,7 +223,8 @@ void multiply(Product<T>& p, Index rows, Index columns) {
   const Index small = rows / tiles, large = rows % tiles;  // `large` tiles have one row more
   for (Index t = 0, i = 0; t < tiles; ++t) {
     const Index of_tile = small + (t < large);
-    multiply_row(p, i, of_tile, vectors);
+    if (p.packed) multiply_row(from_packed(p, i, of_tile), i, of_tile, vectors);
+    else multiply_row(p, i, of_tile, vectors);
     i += of_tile;
     if (p.next_b) p.next_b = (t + 1) * line < columns ? p.next_b + line : nullptr;
   }

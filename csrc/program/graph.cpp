@@ -20,7 +20,7 @@ Graph::Graph(const Spec& spec) : width{spec.inputs}, wanted{spec.input_gradient}
 
 Index leading_dimension(Index columns, DType dtype) {
   const Index ld = (columns + padding - 1) / padding * padding;
-  return ld * size_of(dtype) % 4096 == 0 ? ld + padding : ld;
+  return ld * size_of(dtype) % 2048 == 0 ? ld + padding : ld;
 }
 
 std::vector<ParameterPlan> plan_parameters(const Spec& spec) {

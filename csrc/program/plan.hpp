@@ -34,7 +34,7 @@ struct StatisticsPlan {
   int layer;
 };
 
-// Rows padded to 64 bytes, and no leading dimension a multiple of 4 KB (rows would meet in one set of the L1 cache).
+// Rows padded to 64 bytes, and no leading dimension a multiple of 2 KB (rows would meet in one or two sets of the L1 cache).
 Index leading_dimension(Index columns, DType dtype);
 
 std::vector<ParameterPlan> plan_parameters(const Spec& spec);

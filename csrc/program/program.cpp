@@ -126,6 +126,17 @@ void Program::in_pieces(const Moment& moment, Range all, Call&& call) {
   }
 }
 
+// call() for a product's rows and columns, of which the longer range becomes that of each piece: weights that are wider
+// than the batch come from memory once, not with every few rows.
+template <class Call>
+void Program::in_pieces(const Moment& moment, Range& rows, Range& columns, Call&& call) {
+  Range& longer = columns.end - columns.begin > rows.end - rows.begin ? columns : rows;
+  in_pieces(moment, longer, [&](Range part) {
+    longer = part;
+    call();
+  });
+}
+
 // ---- reading the user's rows ------------------------------------------------------------------------------------
 
 Array Program::rows_from(const Array& array, const Moment& moment) const {
@@ -183,10 +194,7 @@ Program::Next Program::run(const DenseForward& task, Moment& moment) {
     forward.x = rows_from(moment.slice.x, moment).data;
     forward.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
   }
-  in_pieces(moment, task.rows, [&](Range part) {
-    forward.rows = part;
-    table_.dense_forward(forward);
-  });
+  in_pieces(moment, forward.rows, forward.columns, [&] { table_.dense_forward(forward); });
   return Next::step;
 }
 
@@ -209,10 +217,7 @@ Program::Next Program::drop(void (*kernel)(const Kernel&) noexcept, DropoutOf<Ke
 
 Program::Next Program::run(const DenseInputGradient& task, Moment& moment) {
   DenseInputGradient gradient = task;
-  in_pieces(moment, task.rows, [&](Range part) {
-    gradient.rows = part;
-    table_.dense_input_gradient(gradient);
-  });
+  in_pieces(moment, gradient.rows, gradient.columns, [&] { table_.dense_input_gradient(gradient); });
   return Next::step;
 }
 

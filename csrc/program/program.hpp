@@ -144,6 +144,8 @@ class Program {
   bool told_to_stop(const Moment& moment);
   template <class Call>
   void in_pieces(const Moment& moment, Range all, Call&& call);
+  template <class Call>
+  void in_pieces(const Moment& moment, Range& rows, Range& columns, Call&& call);
 
   // Most tasks are their kernel's arguments and nothing else.
   template <class Arguments>

@@ -31,7 +31,7 @@ double busiest_share(const Plan& plan, Space owner) {
 }
 
 double compute_us(const Plan& plan, const Step& step, Index lanes) {
-  return step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes);
+  return step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes, plan.spec.dtype);
 }
 
 std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {

@@ -10,7 +10,8 @@ template <class T>
 struct Tile {
   static constexpr int rows = 6;
   static constexpr int vectors = 2;
-  static constexpr int depth = 256;  // of B and A, whose lines then stay in L1: a tile takes two lines in 6 cycles
+  static constexpr int depth = 256;     // of B and A, whose lines then stay in L1: a tile takes two lines in 6 cycles
+  static constexpr bool packs = true;   // lines that lie far apart come too slowly for that
   static constexpr int few_rows = 6, few_vectors = 2;  // few_rows.hpp
 };
 

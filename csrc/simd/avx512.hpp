@@ -10,7 +10,8 @@ template <class T>
 struct Tile {
   static constexpr int rows = 6;
   static constexpr int vectors = 4;
-  static constexpr int depth = 800;  // of B, 64 columns of which then stay in L2 beside rows of A
+  static constexpr int depth = 800;      // of B, 64 columns of which then stay in L2 beside rows of A
+  static constexpr bool packs = false;  // a tile takes its two lines in 12 cycles: time enough to read in place
   static constexpr int few_rows = 8, few_vectors = 1;  // few_rows.hpp: an FMA reads its number of X
 };
 

@@ -8,6 +8,7 @@ struct Tile {
   static constexpr int rows = 4;
   static constexpr int vectors = 2;
   static constexpr int depth = 800;
+  static constexpr bool packs = false;
   static constexpr int few_rows = 4, few_vectors = 2;  // few_rows.hpp
 };
 
