@@ -1,5 +1,7 @@
 """Exact-block SGD: plain SGD to rounding, bits that depend on nothing else, and where it is used."""
 
+import ctypes
+import mmap
 import os
 import re
 import signal
@@ -325,6 +327,39 @@ def test_rows_in_place_strided_or_converted_are_the_same():
         assert blocks_of(trainer) == {8}
         found.add(bits(trainer)[0])
     assert len(found) == 1
+
+
+@pytest.fixture
+def last_bytes_before_a_wall():
+    """An array of bytes behind whose last one no memory can be read."""
+    page, pages = mmap.PAGESIZE, 64
+    memory = mmap.mmap(-1, page * (pages + 1))
+    everything = np.frombuffer(memory, np.uint8)
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    wall = ctypes.c_void_p(everything.ctypes.data + page * pages)
+    assert protect(wall, page, 0) == 0
+    yield everything[: page * pages]
+    protect(wall, page, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="memory is protected by mprotect")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("form", ["rows", "columns", "every third", "backwards", "float32"])
+def test_no_byte_behind_the_rows_is_read(last_bytes_before_a_wall, form, threads):
+    rows, inputs = 96, INPUTS
+    size = rows * inputs * {"every third": 3, "float32": 4}.get(form, 1)
+    last = last_bytes_before_a_wall[-size:]
+    last[:] = np.arange(size) % 3
+    x = {
+        "rows": lambda: last.reshape(rows, inputs),
+        "columns": lambda: last.reshape(inputs, rows).T,
+        "every third": lambda: last.reshape(rows, 3 * inputs)[:, 2::3],
+        "backwards": lambda: last.reshape(rows, inputs)[::-1, ::-1],
+        "float32": lambda: last.view(np.float32).reshape(rows, inputs),
+    }[form]()
+    trainer = make(dtype="float32", num_threads=threads)
+    trainer.fit(x, np.zeros(rows, int), batch_size=4, epochs=2, verbose=0)
+    assert blocks_of(trainer) == {8}
 
 
 class Steps(tw.Callback):
