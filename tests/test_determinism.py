@@ -79,12 +79,17 @@ def test_fused_and_unfused(setting, threads):
         (257, 5, tw.SGD(lr=0.05, momentum=0.9)),
         (257, 16, tw.SGD(lr=0.05)),
         (257, 17, tw.SGD(lr=0.05)),
+        (257, 256, tw.SGD(lr=0.05)),  # in the tiles of gemm.hpp, which end here with AVX2
+        (257, 257, tw.SGD(lr=0.05)),
+        (257, 512, tw.SGD(lr=0.05)),  # one chunk of rows
+        (257, 513, tw.SGD(lr=0.05)),
     ],
     ids=str,
 )
 def test_updates_from_few_rows(inputs, units, batch, optimizer, dtype):
     rng = np.random.default_rng(11)
-    x, y = rng.normal(size=(130, inputs)).astype(dtype), rng.normal(size=(130, units)).astype(dtype)
+    rows = batch + max(1, 130 - batch)  # at least one whole batch, and a tail
+    x, y = rng.normal(size=(rows, inputs)).astype(dtype), rng.normal(size=(rows, units)).astype(dtype)
     results = set()
     for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
         for threads, fused in ((1, True), (2, True), (1, False)):

@@ -229,7 +229,7 @@ barrier block product   units 1          0.201  start (32, 128) <- x (32, 784), 
 -- differentiated
 -- once a block
         block update    units 1          0.201  w1 (785, 128) <- x (32, 784), kept (32, 128)
-barriers a step: 0
+barriers a step: 0.0938
 """
 
 

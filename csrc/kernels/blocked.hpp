@@ -23,9 +23,9 @@ Index even_block(Index all, Index most) {
   return blocks == 0 ? most : (all + tiles - 1) / tiles * Tile<T>::rows;
 }
 
-// Columns of C in whose reach A stays in L2.
+// Columns of C, a panel, within which A stays in L2.
 template <class T>
-constexpr Index panel = Tile<T>::packs ? 256 : strip<T>;
+constexpr Index reach = Tile<T>::packs ? 256 : strip<T>;
 
 // The part [k, k + K) of the sums of the strip of columns from j on. Bias, fault, relu and what is wanted soon belong to
 // the last part.
@@ -64,16 +64,17 @@ void multiply_strip(Product<T>& p, Index rows, Index columns) {
 }
 
 // C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. The first strip of a
-// panel packs A for all, where that has room and its rows lie apart. One block is not copied: see multiply.
+// panel packs A for all, where that has room and its rows lie apart: by at least their length, so that whole vectors are
+// read up to the next row at most. One block is not copied: see multiply.
 template <class T>
 void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);
   if (whole.K <= step && columns <= strip<T> && !worth_packing<T>(rows)) return multiply(whole, rows, columns);
   const bool packs = whole.room && worth_packing<T>(rows) && columns > 2 * strip<T> && whole.a_k >= rows;
   const auto b_at = [&](Index k, Index j) { return whole.b + k * whole.b_ld + j / strip<T> * whole.b_strip; };
-  for (Index begin = 0; begin < columns; begin += panel<T>)
+  for (Index begin = 0; begin < columns; begin += reach<T>)
     for (Index k = 0; k < whole.K || k == 0; k += step) {
-      const Index end = smaller(begin + panel<T>, columns), K = smaller(step, whole.K - k);
+      const Index end = smaller(begin + reach<T>, columns), K = smaller(step, whole.K - k);
       const T* next_panel = end < columns ? b_at(0, end) : whole.next_b;
       const T* next_b = k + K < whole.K ? b_at(k + K, begin) : next_panel;
       for (Index j = begin; j < end; j += strip<T>) {

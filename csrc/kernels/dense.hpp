@@ -146,7 +146,7 @@ inline Vec<T> sum_of(Vec<T> (&sum)[terms]) {
   else return sum[0];
 }
 
-// The same, bit for bit, given w_oi for these rows i.
+// dots_by_chunks, bit for bit, given w_oi for these rows i.
 template <class T>
 inline Vec<T> dots_turned(const T* dz_o, const T* w_oi, Index outputs) {
   constexpr int chains = VirtualLanes<T>::lanes;
@@ -212,8 +212,8 @@ bool in_registers(const DenseWeightGradient& g) {
   return g.rule == Rule::sgd && !g.parameter.regulated && g.batch <= Tile<T>::depth;
 }
 
-// One panel of columns of dW, for some inputs and one chunk of the batch's rows. From the second chunk on its sum is
-// added to the total; after the last the rule is applied to that while it is in L1.
+// Some columns of dW, for some inputs and one chunk of the batch's rows. From the second chunk on its sum is added to the
+// total; after the last the rule is applied to that while it is in cache, if not in the tiles.
 template <class T>
 void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total, Index ld, Range inputs, Range columns,
                            Index chunk) {

@@ -32,7 +32,7 @@ void Builder::begin_block() {
   const Space units = units_of(1);
   gather();
   Step& gram = add_step(Kind::gram, block_space_, {{value_[0], whole, false}, {block_gram_, block_space_, true}},
-                        double(spec().inputs) * spec().batch * spec().block);
+                        double(spec().inputs) * spec().batch * spec().batch * spec().block);
   gram.input = value_[0];
   gram.output = block_gram_;
   gram.parameter = 0;
@@ -113,13 +113,15 @@ KeepStep Program::bind_keep_step(const Step& step, Range own) const {
 }
 
 // touch(line) for the cache lines of rows of the next block, so many from the place on that has been reached in this one.
-// They lie anywhere in the user's array; from L2 they are gathered twice as fast. Columns that lie apart are left alone.
+// They lie anywhere in the user's array; from L2 they are gathered twice as fast. Columns that lie further apart than the
+// widest numbers side by side are left alone, and so are rows that L2 does not hold.
 template <class Touch>
 void Program::each_line_ahead(const Moment& moment, Index rows, Touch&& touch) const {
   const Index block = plan_.spec.block * plan_.spec.batch, end = moment.slice.first + moment.slice.steps * plan_.spec.batch;
   const Array& x = moment.slice.x;
+  constexpr Index most_bytes = 256 << 10, widest = sizeof(double);
   const Index last = (plan_.spec.inputs - 1) * x.column_stride;  // column
-  if (x.column_stride > 8) return;
+  if (x.column_stride > widest || last * block > most_bytes) return;
   for (Index row = moment.row + block; row < std::min(end, moment.row + block + rows); ++row) {
     const char* first = static_cast<const char*>(x.data) + (moment.slice.order ? moment.slice.order[row] : row) * x.row_stride;
     for (Index byte = 0; byte <= last; byte += 64) touch(first + byte);

@@ -86,16 +86,16 @@ std::string Plan::describe() const {
                      (spec.block > 1 ? ", blocks of " + std::to_string(spec.block) + " steps" : "") +
                      (own_columns ? ", own columns" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
                      "before  step            owner          Mflop    output <- inputs\n";
-  int barriers = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     const int step = static_cast<int>(i);
     text += mark_of(*this, step);
     if (spec.block > 1 && step == marks[begin]) text += steps_by_one ? "-- for each step, by one thread\n" : "-- for each step\n";
     if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
     text += line_of(*this, steps[i]);
-    barriers += steps[i].barrier && in_rounds(step);
   }
-  return text + "barriers a step: " + std::to_string(barriers) + "\nbytes: arena " + std::to_string(arena_bytes()) +
+  char barriers[32];
+  std::snprintf(barriers, sizeof barriers, "%.3g", barriers_a_step());
+  return text + "barriers a step: " + barriers + "\nbytes: arena " + std::to_string(arena_bytes()) +
          " (shared " + std::to_string(shared_bytes) + " + " + std::to_string(threads) + " x " +
          std::to_string(thread_bytes) + " a thread), parameters " +
          std::to_string(parameter_elements(parameters) * size_of(spec.dtype)) + "\n";

@@ -1,5 +1,7 @@
 #include "program/layout.hpp"
 
+#include "base/check.hpp"
+
 namespace thalweg {
 
 namespace {
@@ -54,6 +56,8 @@ void place_barriers(Plan& plan) {
       since.insert(since.end(), step.accesses.begin(), step.accesses.end());
     }
   }
+  for (int i = plan.marks[begin]; i < plan.marks[updated]; ++i)
+    require(!(plan.steps_by_one && plan.steps[i].barrier), "no other thread comes to a barrier in steps by one");
 }
 
 void place_buffers(Plan& plan) {

@@ -36,7 +36,7 @@ bool may_block(const Spec& spec) {
   const bool first = !spec.layers.empty() && spec.layers[0].kind == LayerKind::dense && trains(spec.layers[0]);
   const bool plain = spec.rule == Rule::sgd && !spec.regulated && !spec.averaged && !spec.weighted && !spec.input_gradient;
   const Index rows = spec.batch * spec.block;
-  return first && plain && spec.fused && spec.loss != Loss::none && graph.readers[0] == 1 && rows % 2 == 0 && rows <= rows_per_chunk;
+  return first && plain && spec.fused && spec.loss != Loss::none && graph.readers[0] == 1 && rows <= rows_per_chunk;
 }
 
 void check(const Spec& spec, const Machine& machine) {

@@ -136,7 +136,7 @@ struct Price {
 struct Plan {
   Spec spec;
   int threads = 1;
-  std::string schedule;     // "one thread", "rows", "columns", "columns first"
+  std::string schedule;     // "one thread", "rows", "columns", "columns first", "steps by one"
   std::string considered;   // every candidate with its price
   Price price{};
   std::vector<ParameterPlan> parameters;

@@ -82,7 +82,8 @@ double crossing_bytes(const Plan& plan) {
       const Write write = last_write(plan, s, read.buffer);
       if (write.access.space == every_thread || plan.alike(write.access, read)) continue;
       const double part = read.space == whole ? 1 : 1.0 / plan.threads;
-      const double times = plan.in_rounds(static_cast<int>(s)) && plan.in_rounds(static_cast<int>(write.step)) ? 1 : 1.0 / plan.spec.block;
+      const bool every_round = plan.in_rounds(static_cast<int>(s)) && plan.in_rounds(static_cast<int>(write.step));
+      const double times = every_round ? 1 : 1.0 / plan.spec.block;
       bytes += buffer.rows * buffer.ld * element * part * others * times;
     }
   return bytes;
