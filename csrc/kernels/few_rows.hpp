@@ -84,8 +84,8 @@ void keep_gradient(T* g_io, const T* x_bi, Index x_ld, const T* dz_bo, Index dz_
     for (int j = 0; j < vectors; ++j) store(g_io + (i * vectors + j) * Vec<T>::lanes, g[i][j]);
 }
 
-// What update_rows does, a tile at a time, of which the last begins early enough to be whole: some gradients are made twice and used
-// once.
+// What update_rows does, a tile at a time, of which the last begins early enough to be whole: some gradients are made
+// twice and used once.
 template <int tile, int vectors, class R, class T>
 void update_tiles(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_br, Index x_ld) {
   const R rule = of_step;
