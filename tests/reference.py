@@ -437,14 +437,12 @@ def mix(x):
 
 
 def shuffled(n, seed, epoch):
-    """The permutation of (seed, epoch): Fisher-Yates, inside out."""
+    """The permutation of (seed, epoch): Fisher-Yates."""
     key = mix((mix((seed + _GOLDEN) & _MASK) + epoch * _GOLDEN) & _MASK)
-    order = []
+    order = list(range(n))
     for i in range(n):
-        j = mix((key + i * _GOLDEN) & _MASK) * (i + 1) >> 64
-        order.append(i)
-        order[i] = order[j]
-        order[j] = i
+        j = i + (mix((key + i * _GOLDEN) & _MASK) * (n - i) >> 64)
+        order[i], order[j] = order[j], order[i]
     return order
 
 

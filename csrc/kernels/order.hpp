@@ -1,8 +1,7 @@
-// The order of rows in an epoch: a uniform permutation (Fisher-Yates, inside out). Row i takes a place j <= i, drawn by word i
-// of the key's stream, and what was there goes to place i.
+// The order of rows in an epoch: a uniform permutation (Fisher-Yates). Place i gets the row from a place j >= i, drawn by word
+// i of the key's stream, and gives its own for it.
 #pragma once
 
-#include "kernels/rows.hpp"
 #include "kernels/table.hpp"
 #include "simd/simd.hpp"
 
@@ -38,44 +37,44 @@ inline Index below(Index bound, std::uint64_t word) {
   return static_cast<Index>((static_cast<unsigned __int128>(word) * static_cast<std::uint64_t>(bound)) >> 64);
 }
 
-// Which of 64 words from an index on are at most so much: bit i for word i.
-inline std::uint64_t at_most(const RandomBlock& block, Index from, std::uint64_t most) {
-  std::uint64_t bits = 0;
-#pragma GCC unroll 32
-  for (int i = 0; i < 64; i += random_lanes)
-    bits |= std::uint64_t{lanes_at_most(block.vectors[(from + i) / random_lanes], Random{} + most)} << i;
-  return bits;
-}
+// The rows at places behind the first few, so far as these have moved any: a hash table, at most half full.
+class Moved {
+  static constexpr Index slots = 2048;
+  Index place_[slots], row_[slots];  // place -1: free
 
-// order_i for the rows i in [0, count) of a block that begins with row `first`.
-inline void place_rows(Index* order, const RandomBlock& words, Index first, Index end) {
-  for (Index i = first; i < end; ++i) {
-    const Index j = below(i + 1, words[i - first]);
-    order[i] = order[j];
-    order[j] = i;
+ public:
+  static constexpr Index most = slots / 2;
+  Moved() {
+    for (Index& place : place_) place = -1;
   }
-}
+  Index& operator[](Index place) {
+    Index slot = place % slots;
+    while (place_[slot] != place && place_[slot] >= 0) slot = (slot + 1) % slots;
+    if (place_[slot] < 0) place_[slot] = row_[slot] = place;
+    return row_[slot];
+  }
+};
 
-// Rows behind the first `count` matter only where they take one of those places: few do, so all others are passed over
-// by a bound on their words.
-inline void place_later_rows(Index* order, Index count, const RandomBlock& words, Index first, Range rows) {
-  std::uint64_t most;  // count / (rows.begin + 1) of all words, rounded up
-  if (__builtin_mul_overflow(~std::uint64_t{0} / (rows.begin + 1) + 1, count, &most)) most = ~std::uint64_t{0};
-  for (Index from = 0; from < random_block; from += 64)
-    for (std::uint64_t bits = at_most(words, from, most); bits; bits &= bits - 1) {
-      const Index at = from + __builtin_ctzll(bits), i = first + at, j = below(i + 1, words[at]);
-      if (j < count && rows.begin <= i && i < rows.end) order[j] = i;
-    }
-}
-
-inline void draw_order(const DrawOrder& d) noexcept {
+// The first `count` places; row_at(j) is what lies at place j.
+template <class RowAt>
+inline void draw_places(const DrawOrder& d, Index count, RowAt&& row_at) {
   RandomBlock words;
-  for (Index first = 0; first < d.rows; first += random_block) {
-    draw_words(words, d.key, first);
-    const Index end = smaller(first + random_block, d.rows), early = smaller(end, d.count);
-    place_rows(d.order, words, first, early);
-    if (early < end) place_later_rows(d.order, d.count, words, first, {first < d.count ? d.count : first, end});
+  for (Index i = 0; i < count; ++i) {
+    if (i % random_block == 0) draw_words(words, d.key, i);
+    Index& there = row_at(i + below(d.rows - i, words[i % random_block]));
+    const Index row = there;
+    there = d.order[i];
+    d.order[i] = row;
   }
+}
+
+// A few places need not wait until all rows have one.
+inline void draw_order(const DrawOrder& d) noexcept {
+  const Index count = d.count <= Moved::most ? d.count : d.rows;
+  for (Index i = 0; i < count; ++i) d.order[i] = i;
+  if (count == d.rows) return draw_places(d, count, [&](Index j) -> Index& { return d.order[j]; });
+  Moved moved;
+  draw_places(d, count, [&](Index j) -> Index& { return j < count ? d.order[j] : moved[j]; });
 }
 
 }  // namespace thalweg::THALWEG_ISA

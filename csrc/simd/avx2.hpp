@@ -27,10 +27,6 @@ inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm256_max_pd(a.r
 inline Vec<float> min(Vec<float> a, Vec<float> b) { return {_mm256_min_ps(a.reg, b.reg)}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {_mm256_min_pd(a.reg, b.reg)}; }
 
-inline unsigned lanes_at_most(typename Vec<double>::Wrapping a, typename Vec<double>::Wrapping b) {
-  return _mm256_movemask_pd((__m256d)(a <= b));
-}
-
 // The nearest integer, ties to even.
 constexpr int to_nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 inline Vec<float> nearest(Vec<float> a) { return {_mm256_round_ps(a.reg, to_nearest)}; }

@@ -34,13 +34,6 @@ inline Vec<T> min(Vec<T> a, Vec<T> b) {
   return {a.reg < b.reg ? a.reg : b.reg};
 }
 
-// Bit i where word i of a is at most that of b.
-inline unsigned lanes_at_most(typename Vec<double>::Wrapping a, typename Vec<double>::Wrapping b) {
-  unsigned bits = 0;
-  for (int i = 0; i < Vec<double>::lanes; ++i) bits |= unsigned{a[i] <= b[i]} << i;
-  return bits;
-}
-
 // The nearest integer, ties to even, for |a| < 2^(mantissa - 1).
 template <class T>
 inline Vec<T> nearest(Vec<T> a) {
