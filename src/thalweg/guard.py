@@ -1,6 +1,7 @@
 """One lock per model, held by fit; and Ctrl-C that waits for a safe place."""
 
-import signal
+# What the signal module calls: that itself makes enums of handlers, which takes 10 us before Python 3.12.
+import _signal  # type: ignore[import-not-found]
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,9 +49,9 @@ class DeferredInterrupt:
     def __enter__(self) -> Self:
         """Begin to note."""
         main = threading.current_thread() is threading.main_thread()
-        self._active = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self._active = main and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
         if self._active:
-            signal.signal(signal.SIGINT, self._note)
+            _signal.signal(_signal.SIGINT, self._note)
         return self
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -63,7 +64,7 @@ class DeferredInterrupt:
     def __exit__(self, *error: object) -> None:
         """Raise what was noted."""
         if self._active:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         if self.noted:
             self.noted = False
             raise KeyboardInterrupt

@@ -165,18 +165,19 @@ class Run:
         callbacks = [*settings.callbacks, self.history]  # last, to keep what the others add to the logs
         self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
         self.listeners: list[Any] = [callback for callback in self.callbacks if hasattr(callback, "on_train_batch_end")]
-        total = None if feed.samples is None else settings.epochs * feed.samples
-        self.progress = Progress(settings.shown, total, settings.epochs)
+        self.progress = Progress(settings.shown, feed.samples and settings.epochs * feed.samples, settings.epochs)
         self.pace = Pace(machine, trainer.slice_steps)
         self.done = 0  # whole epochs of this call
         self.logs: Logs = {}  # of the last of them
         self.in_epoch = False  # a resumed epoch has begun already
-        self._first_step, self._first_settings = trainer.position.step, copy.copy(trainer.optimizer)
+        self._first_step, self._first_settings = trainer.position.step, dict(vars(trainer.optimizer))
 
     @cached_property
     def began(self) -> dict[str, Any]:
         """From where, and with which settings, this call of fit began; a checkpoint's own when it was resumed."""
-        return {"step": self._first_step, "optimizer": self._first_settings.config()}
+        optimizer = copy.copy(self.trainer.optimizer)
+        vars(optimizer).update(self._first_settings)
+        return {"step": self._first_step, "optimizer": optimizer.config()}
 
     def train(self) -> History:
         """Train all epochs."""

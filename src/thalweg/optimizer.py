@@ -1,5 +1,6 @@
 """What all optimizers share: see `thalweg.optimizers`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -205,4 +206,4 @@ _CHECKS: dict[str, Callable[..., Any]] = {
 
 def one_minus_power(beta: float, t: Array) -> Array:
     """Return 1 - beta^t without cancellation."""
-    return -np.expm1(t * np.log(beta)) if beta > 0 else np.ones(len(t))
+    return -np.expm1(t * math.log(beta)) if beta > 0 else np.ones(len(t))

@@ -23,10 +23,9 @@ class Pace:
 
     def __init__(self, machine: Machine, fixed_steps: int | None = None) -> None:
         self._fixed = fixed_steps
-        self._best = self._now = machine
+        self._given = self._best = self._now = machine
         self._other: Machine | None = None  # what to try; None: nothing
         self._may_try = machine.threads > 1 and not machine.exactly and fixed_steps is None
-        self._all = machine._replace(exactly=True)
         self._seconds: dict[Machine, float] = {}  # of a step
         self._trial = 0  # slices left of a trial: one to warm up, one to measure
         self._next_trial = time.perf_counter() + FIRST_TRIAL_SECONDS
@@ -53,7 +52,8 @@ class Pace:
             if not self._trial:
                 self._decide()
         elif self._may_try:
-            self._other = self._all if threads == 1 else Machine(1, True, self._best.barrier_ns)
+            other = self._given.threads if threads == 1 else 1
+            self._other = Machine(other, True, self._given.barrier_ns)
 
     def _decide(self) -> None:
         tried, best = self._seconds[self._now], self._seconds[self._best]
