@@ -112,22 +112,24 @@ void input_gradient_chain(const DenseInputGradient& g) {
 }
 
 // Dot products of a row of dz with the rows w_io, w_io + w_ld, ..., a vector of them, in dot form for each chunk of 128
-// units, chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there.
-template <class T>
+// units, chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there. `head`: there
+// are as many rows, and no more units than virtual lanes, so that no loop is left.
+template <bool head, class T>
 inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
-  constexpr int lanes = Vec<T>::lanes;
+  constexpr int lanes = Vec<T>::lanes, step = VirtualLanes<T>::lanes;
   Vec<T> total = set(T(0));
-  for (Index chunk = 0; chunk < outputs; chunk += dot_chunk) {
+  for (Index chunk = 0; chunk < (head ? 1 : outputs); chunk += dot_chunk) {
     VirtualLanes<T> sum[lanes];
 #pragma GCC unroll 16
     for (int l = 0; l < lanes; ++l) sum[l] = virtual_lanes(T(0));
-    for (Index o = chunk; o < smaller(chunk + dot_chunk, whole_pads(outputs)); o += VirtualLanes<T>::lanes)
+    const Index end = head ? step : smaller(chunk + dot_chunk, whole_pads(outputs));
+    for (Index o = chunk; o < end; o += step)
 #pragma GCC unroll 16
       for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
         const Vec<T> dz = load(dz_o + o + v * lanes);
 #pragma GCC unroll 16
         for (int l = 0; l < lanes; ++l)
-          sum[l].part[v] = fma(dz, load(w_io + smaller(l, rows - 1) * w_ld + o + v * lanes), sum[l].part[v]);
+          sum[l].part[v] = fma(dz, load(w_io + (head ? l : smaller(l, rows - 1)) * w_ld + o + v * lanes), sum[l].part[v]);
       }
     Vec<T> sums[lanes];
 #pragma GCC unroll 16
@@ -135,6 +137,11 @@ inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index row
     total = total + sum_trees(sums);
   }
   return total;
+}
+template <class T>
+inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
+  const bool head = rows == Vec<T>::lanes && outputs <= VirtualLanes<T>::lanes;
+  return head ? dots_by_chunks<true>(dz_o, w_io, w_ld, rows, outputs) : dots_by_chunks<false>(dz_o, w_io, w_ld, rows, outputs);
 }
 
 // sum[0] + ... by the tree of rows.hpp. The terms are used up.

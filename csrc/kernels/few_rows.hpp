@@ -84,24 +84,56 @@ void keep_gradient(T* g_io, const T* x_bi, Index x_ld, const T* dz_bo, Index dz_
     for (int j = 0; j < vectors; ++j) store(g_io + (i * vectors + j) * Vec<T>::lanes, g[i][j]);
 }
 
+// rule on a tile's rows from `first` on, of which row 0 begins at element `at`. Where the rule has roots and quotients the
+// gradient waits in L1, so that the products of the next tile begin meanwhile.
+template <int rows, int vectors, class R, class T>
+inline void update_tile(const R& rule, const Parameter& p, Index at, Index first, const T* x_bi, Index x_ld,
+                        const T* dz_bo, Index dz_ld, Index batch) {
+  constexpr Index lanes = Vec<T>::lanes;
+  if constexpr (R::slots == 0) {
+    Vec<T> g[rows][vectors];
+    make_gradient(g, x_bi, x_ld, dz_bo, dz_ld, batch);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i, at += p.ld)
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j)
+        if (i >= first) apply_vector<true>(rule, p, at + j * lanes, g[i][j]);
+  } else {
+    alignas(64) T g_io[rows * vectors * lanes];
+    keep_gradient<rows, vectors>(g_io, x_bi, x_ld, dz_bo, dz_ld, batch);
+    for (Index i = first; i < rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j)
+        apply_vector<true>(rule, p, at + i * p.ld + j * lanes, load(g_io + (i * vectors + j) * lanes));
+  }
+}
+
 // What update_rows does, a tile at a time, of which the last begins early enough to be whole: some gradients are made
 // twice and used once.
 template <int tile, int vectors, class R, class T>
 void update_tiles(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_br, Index x_ld) {
   const R rule = of_step;
   const Parameter p = g.parameter;
-  constexpr Index lanes = Vec<T>::lanes;
-  alignas(64) T g_io[tile * vectors * lanes];
   const T* dz_bo = static_cast<const T*>(g.dz);
+  const Index dz_ld = g.dz_ld, batch = g.batch, begin = g.columns.begin, end = whole_pads(g.columns.end);
   for (Index first = rows.begin; first < rows.end; first += tile) {
     const Index r = smaller(first, rows.end - tile);
-    for (Index o = g.columns.begin; o < whole_pads(g.columns.end); o += vectors * lanes) {
-      keep_gradient<tile, vectors>(g_io, x_br + (r - rows.begin), x_ld, dz_bo + o, g.dz_ld, g.batch);
-      for (Index i = first - r; i < tile; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < vectors; ++j)
-          apply_vector<true>(rule, p, (r + i) * p.ld + o + j * lanes, load(g_io + (i * vectors + j) * lanes));
-    }
+    for (Index o = begin; o < end; o += vectors * Vec<T>::lanes)
+      update_tile<tile, vectors>(rule, p, r * p.ld + o, first - r, x_br + (r - rows.begin), x_ld, dz_bo + o, dz_ld, batch);
+  }
+}
+
+// What update_rows does for a batch of one row, a vector of columns at a time: narrow layers have nothing to read along.
+template <class R, class T>
+void update_from_one_row(const R& of_step, const DenseWeightGradient& g, Range rows, const T* x_r) {
+  const R rule = of_step;
+  const Parameter p = g.parameter;
+  const Index end = whole_pads(g.columns.end);
+  for (Index o = g.columns.begin; o < end; o += Vec<T>::lanes) {
+    const Vec<T> dz = load(static_cast<const T*>(g.dz) + o);
+    Index at = rows.begin * p.ld + o;
+    for (Index i = 0; i < rows.end - rows.begin; ++i, at += p.ld)
+      apply_vector<true>(rule, p, at, fma(set(x_r[i]), dz, set(T(0))));
   }
 }
 
@@ -119,6 +151,7 @@ void update_from_few_rows(const DenseWeightGradient& g) {
                  [&](const auto& rule) { update_rows(rule, g, {bias, bias + 1}, &one, 0); });
   with_rule<T>(g.rule, g.parameter, g.scalars, false, [&](const auto& rule) {
     if (by_rows) update_rows(rule, g, g.inputs, x, g.x_ld);
+    else if (g.batch == 1) update_from_one_row(rule, g, g.inputs, x);
     else update_tiles<tile, Tile<T>::few_vectors>(rule, g, g.inputs, x, g.x_ld);
   });
 }
