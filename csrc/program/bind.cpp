@@ -231,7 +231,7 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
 }
 
 Program::Commit Program::bind_commit(int thread) const {
-  return {{data_or_null(plan_.find("weight"), thread), data(plan_.find("loss")), plan_.spec.batch}};
+  return {{data_or_null(plan_.find("weight"), thread), data(plan_.find("loss")), plan_.spec.batch}, records(thread)};
 }
 
 // The thread that owns the last inputs owns the row of bias as well; the one of the last columns, their pads.

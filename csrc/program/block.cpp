@@ -27,21 +27,27 @@ void Builder::block_buffers() {
 }
 
 // Before the block's first step: its rows, their products with each other, and with the weights of now. That comes last
-// and waits for all of gram, so that no step has to.
+// and waits for all of gram, so that no step has to; steps by one thread follow another that makes gram for them.
 void Builder::begin_block() {
-  const Space units = units_of(1);
   gather();
+  if (!steps_by_one()) gram();
+  block_product();
+  if (steps_by_one()) gram();
+}
+
+void Builder::gram() {
   Step& gram = add_step(Kind::gram, block_space_, {{value_[0], whole, false}, {block_gram_, block_space_, true}},
                         double(spec().inputs) * spec().batch * spec().batch * spec().block);
   gram.input = value_[0];
   gram.output = block_gram_;
   gram.parameter = 0;
-  Step& start = add_step(Kind::block_product, units,
-                         {{value_[0], whole, false},
-                          {block_gram_, whole, false},
-                          {weight_[0], units, false},
-                          {block_start_, units, true}},
-                         product_flops(0));
+}
+
+void Builder::block_product() {
+  const Space units = units_of(1);
+  std::vector<Access> accesses = {{value_[0], whole, false}, {weight_[0], units, false}, {block_start_, units, true}};
+  if (!steps_by_one()) accesses.push_back({block_gram_, whole, false});
+  Step& start = add_step(Kind::block_product, units, std::move(accesses), product_flops(0));
   start.input = value_[0];
   start.output = block_start_;
   start.parameter = 0;
@@ -89,9 +95,10 @@ void Builder::end_block() {
 
 // ---- the program --------------------------------------------------------------------------------------------------
 
-// Row i has i + 1 products: of these, as many for each thread, about.
+// Row i has i + 1 products: of these, as many for each thread, about; or all for one that does not make the steps.
 Range Program::own_of_gram(const Step& step, int thread) const {
-  const Index grains = plan_.buffers[step.output].rows / gram_rows;
+  const Index rows = plan_.buffers[step.output].rows, grains = rows / gram_rows;
+  if (plan_.steps_by_one) return {0, thread == records(0) ? rows : 0};
   const auto cut = [&](int t) { return gram_rows * static_cast<Index>(grains * std::sqrt(double(t) / plan_.threads) + 0.5); };
   return {cut(thread), cut(thread + 1)};
 }
@@ -142,8 +149,21 @@ Program::Next Program::run(const BlockProduct& task, Moment& moment) {
   return call(table_.dense_forward, forward);
 }
 
+// Few rows at a time, so that the thread that makes the steps need not wait for all.
+Program::Next Program::run(const Gram& task, Moment& moment) {
+  if (!plan_.steps_by_one) return call(table_.gram, task);
+  Gram part = task;
+  for (Index i = task.rows.begin; i < task.rows.end; i += gram_rows) {
+    part.rows = {i, i + gram_rows};
+    table_.gram(part);
+    gram_made_.reach(moment.row + std::min(i + gram_rows, plan_.spec.batch * plan_.spec.block));
+  }
+  return Next::step;
+}
+
 Program::Next Program::run(const BlockForward& task, Moment& moment) {
   fetch_ahead(moment);
+  if (plan_.steps_by_one) gram_made_.wait_for(moment.row + plan_.spec.batch);
   BlockForward forward = task;
   forward.first = moment.row_in_block;
   return call(table_.block_forward, forward);

@@ -72,6 +72,8 @@ class Builder {
   Index block_rows() const;
   void block_buffers();
   void begin_block();
+  void gram();
+  void block_product();
   void block_forward();
   void keep_step();
   void end_block();

@@ -89,6 +89,7 @@ std::string Plan::describe() const {
   for (size_t i = 0; i < steps.size(); ++i) {
     const int step = static_cast<int>(i);
     text += mark_of(*this, step);
+    if (steps_by_one && step == meanwhile) text += "-- meanwhile, by another thread\n";
     if (spec.block > 1 && step == marks[begin]) text += steps_by_one ? "-- for each step, by one thread\n" : "-- for each step\n";
     if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
     text += line_of(*this, steps[i]);

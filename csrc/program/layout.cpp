@@ -26,7 +26,8 @@ Index round_up(Index n, Index unit) { return (n + unit - 1) / unit * unit; }
 }  // namespace
 
 // Walks the steps round and round, as training does, until no walk asks for another barrier; those between the marks
-// twice, as in a block. Before and after steps by one thread all threads meet anyway.
+// twice, as in a block. Before and after steps by one thread all threads meet anyway, and what is made for it meanwhile it
+// follows step by step.
 void place_barriers(Plan& plan) {
   if (plan.threads == 1) return;
   std::vector<int> walk;
@@ -36,7 +37,7 @@ void place_barriers(Plan& plan) {
   const auto meet = [&] {
     if (plan.steps_by_one) walk.push_back(meeting);
   };
-  walk_on(0, plan.marks[begin]);
+  walk_on(0, plan.meanwhile);
   meet();
   walk_on(plan.marks[begin], plan.marks[updated]);
   walk_on(plan.marks[begin], plan.marks[updated]);

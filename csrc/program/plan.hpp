@@ -147,7 +147,8 @@ struct Plan {
   int marks[mark_count] = {};
   Index shared_bytes = 0, thread_bytes = 0;
   bool own_columns = false;  // of the first layer, each thread's in memory of its own: own_columns.hpp
-  bool steps_by_one = false;  // of a block: one thread has all between the marks, while the others wait for it
+  bool steps_by_one = false;  // of a block: one thread has all between the marks
+  int meanwhile = 0;          // from here to the mark `begin` stands what another makes for it meanwhile
   bool long_step = false;  // over 50 ms: steps run in pieces
 
   // The part of a space that a thread owns: multiples of 16, a cache line, dealt evenly.

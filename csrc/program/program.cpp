@@ -21,6 +21,7 @@ Program::Program(const Plan& plan, const KernelTable& table, const Storage& stor
 Outcome Program::run(const Slice& slice, Mark from, Mark to) noexcept {
   stop_ = false;
   outcome_ = {0, Status::done};
+  gram_made_.reach(slice.first);
   asked_ = std::chrono::steady_clock::now();
   const auto body = [&](int thread) { walk({slice, thread, 0, slice.first, 0, 0, 1, double(plan_.spec.batch), false}, from, to); };
   if (!run_threads(plan_.threads, body)) return {0, Status::no_threads};
@@ -44,12 +45,13 @@ void Program::walk(Moment moment, Mark from, Mark to) {
   while (moment.round < moment.slice.steps)
     if (walk_block(moment, from, to) == Next::end) break;
   if (own) own->give();
+  if (moment.thread == 0) outcome_.steps = moment.round;
 }
 
 // A block that ends early still updates with the steps that it has made.
 Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
   moment.block_rows = std::min(plan_.spec.block, moment.slice.steps - moment.round) * plan_.spec.batch;
-  walk_steps(moment, 0, plan_.marks[begin]);
+  walk_steps(moment, 0, plan_.meanwhile);
   const Next next = plan_.steps_by_one ? one_walks_rounds(moment, from, to) : walk_rounds(moment, from, to);
   moment.block_rows = moment.row_in_block;
   walk_steps(moment, plan_.marks[updated], static_cast<int>(plan_.steps.size()));
@@ -64,25 +66,29 @@ Program::Next Program::walk_rounds(Moment& moment, Mark from, Mark to) {
     if (next == Next::end) return next;
     ++moment.round;
     moment.row += batch;
-    if (records(moment.thread)) ++outcome_.steps;
   }
   return Next::step;
 }
 
-// The others wait, and learn how far it came.
+// The others do what it needs meanwhile, wait, and learn how far it came.
 Program::Next Program::one_walks_rounds(Moment& moment, Mark from, Mark to) {
   barrier_.wait(moment.thread, false);
   const Index first = moment.row;
-  if (records(moment.thread)) rounds_end_ = walk_rounds(moment, from, to);
-  else read_ahead(moment);
+  if (records(moment.thread)) {
+    const Next next = walk_rounds(moment, from, to);
+    rounds_end_ = {moment.round, next};
+  } else {
+    walk_steps(moment, plan_.meanwhile, plan_.marks[begin]);
+    read_ahead(moment);
+  }
   barrier_.wait(moment.thread, false);
-  moment.round = outcome_.steps;
+  moment.round = rounds_end_.round;
   moment.row = moment.slice.first + moment.round * plan_.spec.batch;
   moment.row_in_block = moment.row - first;
-  return rounds_end_;
+  return rounds_end_.next;
 }
 
-// One thread keeps losses and counts steps.
+// One thread keeps losses; where one alone makes steps, that one.
 bool Program::records(int thread) const {
   if (!plan_.steps_by_one) return thread == 0;
   const Range rows = plan_.owned(batch_rows, thread);
@@ -241,7 +247,7 @@ Program::Next Program::run(const Commit& task, Moment& moment) {
   if (plan_.threads == 1 ? stop_.load(std::memory_order_relaxed) : moment.stop) return Next::end;
   const double sum = table_.sum_rows(task), weight = moment.weight_sum;
   const double loss = weight == 0 ? 0 : sum / weight;
-  if (records(moment.thread)) {
+  if (task.records) {
     moment.slice.losses[moment.round] = loss;
     moment.slice.weights[moment.round] = weight;
     if (!std::isfinite(loss)) outcome_.status = Status::not_finite;

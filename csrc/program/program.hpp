@@ -65,7 +65,9 @@ class Program {
   struct GatherInput : Gather {};
   struct GatherTargets : Gather {};
   struct GatherWeights : Gather {};
-  struct Commit : SumRows {};
+  struct Commit : SumRows {
+    bool records;  // losses, and whether one was not finite
+  };
   struct BlockProduct : DenseForward {};
   struct BlockUpdate : DenseWeightGradient {};
   template <class Kernel>
@@ -78,6 +80,10 @@ class Program {
                             LayerNormWeightGradient, BatchNormGradient, Commit, CommitStatistics, Update, BlockProduct, Gram,
                             BlockForward, KeepStep, BlockUpdate>;
   enum class Next { step, round, end };  // go on with the next step; with the next round of steps; not at all
+  struct RoundsEnd {
+    Index round;
+    Next next;
+  };
 
   // What changes while a thread walks through a slice.
   struct Moment {
@@ -177,7 +183,7 @@ class Program {
   Next run(const CommitStatistics& task, Moment&) { return call(table_.commit_statistics, task); }
   Next run(const Update& task, Moment& moment);
   Next run(const BlockProduct& task, Moment& moment);
-  Next run(const Gram& task, Moment&) { return call(table_.gram, task); }
+  Next run(const Gram& task, Moment& moment);
   Next run(const BlockForward& task, Moment& moment);
   Next run(const KeepStep& task, Moment& moment);
   Next run(const BlockUpdate& task, Moment& moment);
@@ -191,10 +197,11 @@ class Program {
   std::vector<OwnColumns> own_columns_;  // of each thread, where the plan says so
   Barrier barrier_;
   std::vector<std::vector<Task>> tasks_;  // of each thread, one a step
+  Progress gram_made_;                    // the place in the order to which the block's gram is there, of steps by one
   std::atomic<bool> stop_{false};         // set by thread 0 alone
   std::chrono::steady_clock::time_point asked_;
-  Outcome outcome_{};                     // written by the thread that records
-  Next rounds_end_{};                     // by that thread, where it walks the rounds alone
+  Outcome outcome_{};                     // steps by thread 0, status by the thread that records
+  RoundsEnd rounds_end_{};                // of a block, by that thread, where it walks the rounds alone
 };
 
 }  // namespace thalweg

@@ -98,7 +98,8 @@ bool is_training(const Spec& spec) { return spec.backward && spec.flat == 0; }
 Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
   const double line_us = machine.barrier_ns * 0.1e-3;  // prefetched transfers of lines overlap about tenfold
   Price price{};
-  for (const Step& step : plan.steps) price.compute_us += compute_us(plan, step, lanes);
+  for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i)
+    if (i < plan.meanwhile || i >= plan.marks[begin]) price.compute_us += compute_us(plan, plan.steps[i], lanes);
   const double barriers = plan.barriers_a_step();
   price.barriers_us = barriers * machine.barrier_ns * 4e-3;  // threads never arrive together
   if (plan.threads > 1 && !is_training(plan.spec)) price.barriers_us += start_us;

@@ -17,8 +17,27 @@
 
 namespace thalweg {
 
+// After a bounded spin a waiting thread gives its core away.
+inline void wait_until(const std::atomic<std::uint64_t>& counter, std::uint64_t least) {
+  constexpr int spins_before_yield = 2000;  // some 20-40 us
+  for (int spins = 0; counter.load(std::memory_order_acquire) < least; ++spins) {
+    if (spins < spins_before_yield) pause_spinning();
+    else sched_yield();
+  }
+}
+
+// How far one thread has come with what another follows it in.
+class Progress {
+ public:
+  void reach(std::uint64_t place) { reached_.store(place, std::memory_order_release); }
+  void wait_for(std::uint64_t place) const { wait_until(reached_, place); }
+
+ private:
+  alignas(128) std::atomic<std::uint64_t> reached_{0};  // two lines: the hardware fetches pairs
+};
+
 // Every thread raises a flag of its own and waits for the flags of all: one transfer of a cache line, 31-46 ns between
-// two cores of one L3 (omp barrier: 190 ns and more). After a bounded spin a waiting thread gives its core away.
+// two cores of one L3 (omp barrier: 190 ns and more).
 class Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads), flags_(new Flag[threads]) {}
@@ -29,7 +48,7 @@ class Barrier {
     const std::uint64_t round = mine.raised.load(std::memory_order_relaxed) + 1;
     if (thread == 0) words_[round & 1].store(word, std::memory_order_relaxed);
     mine.raised.store(round, std::memory_order_release);
-    for (int other = 0; other < threads_; ++other) wait_for(flags_[other], round);
+    for (int other = 0; other < threads_; ++other) wait_until(flags_[other].raised, round);
     return words_[round & 1].load(std::memory_order_relaxed);
   }
 
@@ -37,14 +56,6 @@ class Barrier {
   struct alignas(128) Flag {  // two lines: the hardware fetches pairs
     std::atomic<std::uint64_t> raised{0};
   };
-
-  static void wait_for(const Flag& flag, std::uint64_t round) {
-    constexpr int spins_before_yield = 2000;  // some 20-40 us
-    for (int spins = 0; flag.raised.load(std::memory_order_acquire) < round; ++spins) {
-      if (spins < spins_before_yield) pause_spinning();
-      else sched_yield();
-    }
-  }
 
   int threads_;
   std::unique_ptr<Flag[]> flags_;
