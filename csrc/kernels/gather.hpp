@@ -2,6 +2,7 @@
 // Integers are converted with the dtype's own rounding: float32 holds integers up to 2^24 exactly.
 #pragma once
 
+#include "kernels/rows.hpp"
 #include "kernels/table.hpp"
 #include "simd/simd.hpp"
 
@@ -51,12 +52,15 @@ void standardize_row(T* out_c, const char* row, Index column_stride, const Gathe
     out_c[c] = static_cast<T>((static_cast<double>(read<S>(row + c * column_stride)) - g.mean[c]) * g.scale[c]);
 }
 
-// Same dtype, neighbouring columns: a copy.
+// Same dtype, neighbouring columns: a copy. Meanwhile comes the next row, which may lie anywhere in memory.
 template <class T>
-void copy_row(T* out_c, const char* row, Index columns) {
+void copy_row(T* out_c, const char* row, const char* next, Index columns) {
   const T* from = reinterpret_cast<const T*>(row);
   Index c = 0;
-  for (; c + Vec<T>::lanes <= columns; c += Vec<T>::lanes) store(out_c + c, load(from + c));
+  for (; c + Vec<T>::lanes <= columns; c += Vec<T>::lanes) {
+    prefetch(next + c * sizeof(T));
+    store(out_c + c, load(from + c));
+  }
   for (; c < columns; ++c) out_c[c] = from[c];
 }
 
@@ -89,7 +93,7 @@ void gather(const Gather& g) noexcept {
       T* out_c = static_cast<T*>(g.out) + b * g.out_ld;
       const char* row = row_of(g.array, g.order, b);
       if (g.mean) standardize_row<T, S>(out_c, row, g.array.column_stride, g);
-      else if (copy) copy_row(out_c, row, g.columns);
+      else if (copy) copy_row(out_c, row, row_of(g.array, g.order, smaller(b + 1, g.rows.end - 1)), g.columns);
       else gather_row<T, S>(out_c, row, g.array.column_stride, g.columns);
       if (g.fault) static_cast<T*>(g.fault)[b] = fault_of(out_c, g.columns);
     }
