@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg import _native, system
+from thalweg import _native, programs, system
 
 
 def training(rows=2000, seed=0):
@@ -341,3 +341,15 @@ def test_an_unknown_isa_is_an_error_at_import(isa):
         f"THALWEG_ISA is {isa!r}, which is unknown or not supported by this CPU; there are: {there_are}"
         in result.stderr
     )
+
+
+@pytest.mark.parametrize("units", [1, 2, 15])
+def test_a_narrow_layer_is_priced_as_the_vector_that_it_fills(units):
+    def threads(units):
+        trainer = tw.Trainer(
+            tw.Sequential([tw.Dense(units, "relu"), tw.Dense(10)], 784, seed=0), "cross_entropy", tw.SGD()
+        )
+        job = trainer.job(128, "labels", False, True)
+        return programs.make_plan(trainer.model.shape, job, system.Machine(2, False, 50.0)).threads
+
+    assert threads(units) == threads(16) == 2

@@ -30,8 +30,16 @@ double busiest_share(const Plan& plan, Space owner) {
   return double(most) / all;
 }
 
+// Of what is computed with a parameter, in units of what its outputs count: they come in whole vectors.
+static double whole_outputs(const Plan& plan, const Step& step) {
+  if (step.parameter == none) return 1;
+  const Index outputs = plan.parameters[step.parameter].outputs;
+  return double((outputs + padding - 1) / padding * padding) / outputs;
+}
+
 double compute_us(const Plan& plan, const Step& step, Index lanes) {
-  return step.flops * busiest_share(plan, step.owner) / flops_per_us(lanes, plan.spec.dtype);
+  const double flops = step.flops * whole_outputs(plan, step);
+  return flops * busiest_share(plan, step.owner) / flops_per_us(lanes, plan.spec.dtype);
 }
 
 std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {
