@@ -90,6 +90,16 @@ def test_works_are_chosen_by_number_and_name():
         works.choose(["32"])
 
 
+def test_works_in_float64_have_the_numbers_of_float32():
+    assert [work.dtype for work in settle("--works", 2, 5).works] == ["float32"] * 2
+    for single, double in zip(works.WORKS, settle("--works", "all", "--dtype", "float64").works, strict=True):
+        assert double.name == f"{single.name}, float64"
+        for make in (works.make_data, works.first_weights):
+            for a, b in zip(make(single), make(double), strict=True):
+                assert b.dtype == (np.int64 if a.dtype == np.int64 else np.float64)
+                np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("work", works.WORKS, ids=lambda work: work.name)
 def test_works_have_no_tail_and_go_through_json(work):
     assert work.rows % work.batch == 0
@@ -152,6 +162,11 @@ def test_a_table_says_what_was_measured():
     assert len({len(line) for line in (lines[3], lines[5])}) == 1  # columns stand under each other
     summary = report.summarize([result], LIMIT, ["thalweg", "jax", "torch"])
     assert "| 6-8-3, 8, SGD | 148,809,524 | 50.0 | 50% | 2.00 |  | jax 2.00 |" in summary
+    double = replace(result, work=replace(result.work, dtype="float64"))
+    assert "limit 50 GFLOP/s" in report.describe(double, LIMIT)
+    assert "| 6-8-3, 8, SGD, float64 | 148,809,524 | 50.0 | 100% |" in report.summarize(
+        [double], LIMIT, ["thalweg", "jax"]
+    )
 
 
 def test_states_of_the_machine_are_kept_apart():
@@ -229,6 +244,13 @@ def test_the_twin_agrees_with_thalweg_and_not_with_another_learning_rate(work):
     assert answer["epochs"] >= 1 and answer["seconds"] >= 0.001
 
 
+def test_in_float64_the_twin_agrees_to_the_last_digits():
+    work = replace(WORKS[0], dtype="float64")
+    assert child.play(Thalweg(work), work, 0.001)["loss_after_one"] == pytest.approx(
+        twin.loss_after_one_epoch(work), rel=1e-12
+    )
+
+
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
 def test_losses_at_the_end_are_those_of_an_uninterrupted_training(work):
     answer = child.play(Thalweg(work), work, 0.001)
@@ -285,10 +307,11 @@ def test_peers_train_as_thalweg_does(name):
     if registry.missing(name):
         pytest.skip(f"{name} is not installed")
     told = []
-    for work in (TINY, WORKS[2]):
+    for work in (TINY, WORKS[2], replace(TINY, dtype="float64")):
         result = make_race(["thalweg", name], told).run(work)
         ours, peer = result.turns
-        assert result.agrees(ours) and result.agrees(peer) and result.first_off(peer) < 1e-5
+        assert result.agrees(ours) and result.agrees(peer)
+        assert result.first_off(peer) < (1e-5 if work.dtype == "float32" else 1e-12)
         compared = name != "scikit-learn" or work.optimizer == "sgd"
         assert (result.end_off(peer) is not None) == compared
     assert told == []

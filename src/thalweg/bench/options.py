@@ -33,6 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="numbers or parts of names, or all (default: 784-128-10 with batches from one row to all)")  # fmt: skip
     add("--contestants", nargs="+", metavar="NAME", choices=registry.NAMES,
         help=f"default: all that are installed of {', '.join(registry.NAMES)}")  # fmt: skip
+    add("--dtype", choices=("float32", "float64"), default="float32", help="of data and weights (default: float32)")
     add("--rounds", type=count, metavar="N", help=f"turns of each contestant (default: {_DEFAULTS[0]})")
     add("--seconds", type=option(positive, "a number above 0"), metavar="S",
         help=f"at least so long each turn (default: {_DEFAULTS[1]:g})")  # fmt: skip
@@ -54,7 +55,7 @@ def settle(options: argparse.Namespace) -> Settings:
     names = [name for name in registry.NAMES if not options.quick or name not in _NOT_QUICK]
     wanted = options.contestants or names
     return Settings(
-        works=works.choose(options.works or default),
+        works=works.choose(options.works or default, options.dtype),
         contestants=[name for name in registry.NAMES if name in wanted],
         rounds=options.rounds or rounds,
         seconds=options.seconds or seconds,

@@ -71,6 +71,7 @@ def _draw_throughput(ax: "Axes", results: list[Result], limit: Limit) -> None:
 def _draw_limit(ax: "Axes", results: list[Result], limit: Limit) -> None:
     """Draw the samples a second at which the products alone would reach the machine's limit."""
     ink = open_canvas().INK
+    limit = limit.of(results[0].work)
     speed = limit.gflops * 1e9 / results[0].work.flops_per_sample
     ax.axhline(speed, color=ink, linestyle="--", linewidth=1)
     ax.annotate(f"limit, {limit.gflops:.0f} GFLOP/s", (0, speed), (4, 3), xycoords=("axes fraction", "data"),

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from thalweg import _native, arrays, oneshot
+from thalweg.bench.works import Work
 from thalweg.programs import Job
 
 NEAR_NS = 150.0  # a barrier between two threads: 40 to 110 ns on one L3, 210 to 370 on two, on the machines seen so far
@@ -33,10 +34,14 @@ class State:
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that the machine has shown, and by what."""
+    """The most that the machine has shown in float32, and by what."""
 
     gflops: float
     source: str
+
+    def of(self, work: Work) -> "Limit":
+        """Return it in a work's dtype: a vector holds half as many numbers of float64."""
+        return self if work.dtype == "float32" else replace(self, gflops=self.gflops / 2)
 
     def __str__(self) -> str:
         """Name it."""

@@ -22,7 +22,7 @@ def describe(result: Result, limit: Limit) -> str:
     work, turns = result.work, result.turns
     kept = figures.counting(turns, limit.gflops)
     lines = [f"\n{work.number}. {work.name}: {work.flops_per_sample:,} flops a sample, {work.rows:,} rows"]
-    lines += [_describe_state(result, state, chosen, limit) for state, chosen in kept.items()]
+    lines += [_describe_state(result, state, chosen, limit.of(work)) for state, chosen in kept.items()]
     dropped = len(turns) - sum(map(len, kept.values()))
     if dropped:
         lines.append(
@@ -30,7 +30,7 @@ def describe(result: Result, limit: Limit) -> str:
         )
     if {turn.contestant for turn in turns} - {turn.contestant for chosen in kept.values() for turn in chosen}:
         lines.append("   some contestants have no turn that counts; all turns, for orientation:")
-        lines.append(_describe_state(result, "unsteady", turns, limit))
+        lines.append(_describe_state(result, "unsteady", turns, limit.of(work)))
     return "\n".join(lines)
 
 
@@ -77,7 +77,7 @@ def _summary_line(result: Result, limit: Limit, state: str, peers: list[str]) ->
         return ""
     ours = rows["thalweg"].samples_per_s
     speed = figures.gflops(result.work, ours)
-    share = f"{speed / limit.gflops:.0%}"
+    share = f"{speed / limit.of(result.work).gflops:.0%}"
     best = figures.strongest(list(rows.values()))
     cells = [*(_ratio(rows.get(peer)) for peer in peers), f"{best.contestant} {_ratio(best)}" if best else ""]
     return f"| {result.work.name} | {ours:,.0f} | {speed:.1f} | {share} | {' | '.join(cells)} |"

@@ -16,7 +16,7 @@ def loss_after_one_epoch(work: Work) -> float:
     for first in range(0, work.rows, work.batch):
         rows = slice(first, first + work.batch)
         update(_gradients(work, weights, x[rows].astype(np.float64), y[rows]))
-    return mean_loss(work, [array.astype(np.float32) for array in weights])
+    return mean_loss(work, [array.astype(work.dtype) for array in weights])
 
 
 def _gradients(work: Work, weights: list[Array], x: Array, y: Array) -> list[Array]:

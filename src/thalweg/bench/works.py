@@ -8,14 +8,14 @@ unit's input lies: one such flip moves the loss after an epoch by far more than 
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.arrays import Array
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.float32] | NDArray[np.float64]  # of the work's dtype
 Ints = NDArray[np.int64]
 
 
@@ -30,6 +30,7 @@ class Work:
     rows: int
     lr: float
     loss: str = "cross_entropy"
+    dtype: str = "float32"
 
     @property
     def full(self) -> bool:
@@ -40,7 +41,8 @@ class Work:
     def name(self) -> str:
         """The work in short, as in "784-128-10, 32, SGD"."""
         batch = f"full {self.batch:,}" if self.full else str(self.batch)
-        return f"{self.network}, {batch}, {self.optimizer_name}" + (", MSE" if self.loss == "mse" else "")
+        more = (", MSE" if self.loss == "mse" else "") + (f", {self.dtype}" if self.dtype != "float32" else "")
+        return f"{self.network}, {batch}, {self.optimizer_name}{more}"
 
     @property
     def network(self) -> str:
@@ -90,12 +92,12 @@ WORKS = (
 SWEEP, METHODS = ("1", "2", "3", "4", "5", "6"), ("1", "3", "6")
 
 
-def choose(wanted: Sequence[str]) -> list[Work]:
-    """Return the works of these numbers, or whose names contain these texts, or "all"."""
+def choose(wanted: Sequence[str], dtype: str = "float32") -> list[Work]:
+    """Return the works of these numbers, or whose names contain these texts, or "all", in a dtype."""
     unknown = [text for text in wanted if not any(_matches(work, text) for work in WORKS)]
     if unknown:
         raise ValueError(f"no work is {unknown[0]!r}; there are: {listed()}")
-    return [work for work in WORKS if any(_matches(work, text) for text in wanted)]
+    return [replace(work, dtype=dtype) for work in WORKS if any(_matches(work, text) for text in wanted)]
 
 
 def listed() -> str:
@@ -110,14 +112,14 @@ def _matches(work: Work, text: str) -> bool:
 
 
 def make_data(work: Work) -> tuple[Floats, Floats | Ints]:
-    """Draw X, and y: labels, or standardised targets of shape (rows,)."""
+    """Draw X, and y: labels, or standardised targets of shape (rows,); the same numbers in every dtype."""
     generator = np.random.default_rng(20)
     x = generator.random((work.rows, work.layers[0]), dtype=np.float32)
     teacher = generator.standard_normal((work.layers[0], work.layers[-1]), dtype=np.float32)
     scores = (x - np.float32(0.5)) @ teacher
     if work.loss == "mse":
-        return x, (scores[:, 0] / scores[:, 0].std()).astype(np.float32)
-    return x, _with_every_class(scores.argmax(axis=1), work.layers[-1])
+        return x.astype(work.dtype, copy=False), (scores[:, 0] / scores[:, 0].std()).astype(work.dtype)
+    return x.astype(work.dtype, copy=False), _with_every_class(scores.argmax(axis=1), work.layers[-1])
 
 
 def _with_every_class(labels: Ints, classes: int) -> Ints:
@@ -138,8 +140,8 @@ def first_weights(work: Work) -> list[Floats]:
     weights = []
     for inputs, outputs in zip(work.layers, work.layers[1:], strict=False):
         limit = np.sqrt(6 / inputs)
-        weights.append(generator.uniform(-limit, limit, (inputs, outputs)).astype(np.float32))
-        weights.append(np.zeros(outputs, np.float32))
+        weights.append(generator.uniform(-limit, limit, (inputs, outputs)).astype(np.float32).astype(work.dtype))
+        weights.append(np.zeros(outputs, work.dtype))
     return weights
 
 
@@ -153,7 +155,7 @@ def forward(work: Work, weights: Sequence[Array], x: Array) -> list[Array]:
 
 
 def mean_loss(work: Work, weights: Sequence[Floats], rows: int = 1024) -> float:
-    """Return the loss of weights over the first rows: products in float32, the rest in float64."""
+    """Return the loss of weights over the first rows: products in the work's dtype, the rest in float64."""
     x, y = (part[:rows] for part in make_data(work))
     outputs = forward(work, weights, x)[-1].astype(np.float64)
     if work.loss == "mse":

@@ -4,10 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from thalweg.bench.works import Work
+from thalweg.bench.works import Floats, Work
 
 Choice = TypeVar("Choice")
 
@@ -34,7 +31,7 @@ class Contestant:
         """Train for some epochs over all rows in their order; return when the last update is done."""
         raise NotImplementedError
 
-    def weights(self) -> list[NDArray[np.float32]]:
+    def weights(self) -> list[Floats]:
         """Return copies of the weights: weight of shape (inputs, outputs), bias, weight, bias, ..."""
         raise NotImplementedError
 

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from numpy.typing import NDArray
 
 from thalweg.bench.contestants.base import Contestant, fastest
-from thalweg.bench.works import Work, first_weights, make_data
+from thalweg.bench.works import Floats, Work, first_weights, make_data
 
 Epoch = Callable[[Any], Any]
 
@@ -26,10 +25,11 @@ class Jax(Contestant):
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
+        jax.config.update("jax_enable_x64", work.dtype == "float64")
         steps = work.rows // work.batch
         x, y = make_data(work)
         self.x = jnp.asarray(x.reshape(steps, work.batch, -1))
-        self.y = jnp.asarray(y.reshape(steps, work.batch).astype(np.int32 if y.dtype.kind == "i" else np.float32))
+        self.y = jnp.asarray(y.reshape(steps, work.batch).astype(np.int32 if y.dtype.kind == "i" else work.dtype))
         self.optimizer = optax.sgd(work.lr) if work.optimizer == "sgd" else optax.adam(work.lr)
         self._choose()
 
@@ -76,7 +76,7 @@ class Jax(Contestant):
             self.carry = self.epoch(self.carry)
         jax.block_until_ready(self.carry)
 
-    def weights(self) -> list[NDArray[np.float32]]:
+    def weights(self) -> list[Floats]:
         """Return copies of the weights."""
         return [np.array(array.T if self.turned else array) for array in self.carry[0]]
 

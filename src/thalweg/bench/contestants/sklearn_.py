@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from thalweg.bench.contestants.base import Contestant
-from thalweg.bench.works import Work, first_weights, make_data
+from thalweg.bench.works import Floats, Work, first_weights, make_data
 
 
 class ScikitLearn(Contestant):
@@ -52,7 +51,7 @@ class ScikitLearn(Contestant):
         self.estimator.set_params(max_iter=epochs)
         self.estimator.fit(self.x, self.y)
 
-    def weights(self) -> list[NDArray[np.float32]]:
+    def weights(self) -> list[Floats]:
         """Return copies of the weights."""
         pairs = zip(self.estimator.coefs_, self.estimator.intercepts_, strict=True)
         return [np.array(array) for pair in pairs for array in pair]

@@ -1,11 +1,8 @@
 """thalweg: a `Trainer` as any user makes one."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 import thalweg as tw
 from thalweg.bench.contestants.base import Contestant
-from thalweg.bench.works import Work, first_weights, make_data
+from thalweg.bench.works import Floats, Work, first_weights, make_data
 
 
 class Thalweg(Contestant):
@@ -15,7 +12,7 @@ class Thalweg(Contestant):
         super().__init__(work)
         *hidden, outputs = work.layers[1:]
         layers = [*(tw.Dense(units, activation="relu") for units in hidden), tw.Dense(outputs)]
-        self.model = tw.Sequential(layers, input_size=work.layers[0], seed=0)
+        self.model = tw.Sequential(layers, input_size=work.layers[0], seed=0, dtype=work.dtype)
         self.x, self.y = make_data(work)
 
     def reset(self) -> None:
@@ -29,7 +26,7 @@ class Thalweg(Contestant):
         batch = "full" if self.work.full else self.work.batch
         self.trainer.fit(self.x, self.y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0)
 
-    def weights(self) -> list[NDArray[np.float32]]:
+    def weights(self) -> list[Floats]:
         """Return copies of the weights."""
         return self.model.get_weights()
 

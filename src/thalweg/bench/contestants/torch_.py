@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no idle compilers beside those who are measured
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from thalweg.bench.contestants.base import Contestant, fastest
-from thalweg.bench.works import Work, first_weights, make_data
+from thalweg.bench.works import Floats, Work, first_weights, make_data
 
 Step = Callable[[Tensor, Tensor], Any]
 
@@ -31,7 +30,7 @@ class Torch(Contestant):
         self.batches = list(zip(x.split(work.batch), y.split(work.batch), strict=True))
         sizes = list(zip(work.layers, work.layers[1:], strict=False))
         layers = [part for size in sizes for part in (nn.Linear(*size), nn.ReLU())]
-        self.model = nn.Sequential(*layers[:-1])
+        self.model = nn.Sequential(*layers[:-1]).to(x.dtype)
         self.step: Step = self._step
         self.reset()
 
@@ -65,7 +64,7 @@ class Torch(Contestant):
             for x, y in self.batches:
                 step(x, y)
 
-    def weights(self) -> list[NDArray[np.float32]]:
+    def weights(self) -> list[Floats]:
         """Return copies of the weights."""
         return [np.array(parameter.detach().numpy().T) for parameter in self.model.parameters()]
 
