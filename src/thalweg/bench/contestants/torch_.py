@@ -107,7 +107,7 @@ class CompiledTorch(TunedTorch):
         super().reset()
         if not hasattr(self, "state"):
             self.state = [[torch.zeros_like(p) for p in self.model.parameters()] for _ in range(2)]
-            self.steps_done = torch.zeros(())
+            self.steps_done = torch.zeros((), dtype=self.batches[0][0].dtype)
         for part in (*self.state[0], *self.state[1], self.steps_done):
             part.zero_()
 
