@@ -294,6 +294,21 @@ def test_threads(name, batch, dtype):
     assert all(other == first for other in others)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_steps_by_one_wait_for_their_gram(batch):
+    # inputs so many that making gram takes longer than the steps that need it
+    def run(threads):
+        trainer = make([tw.Dense(32, "relu"), tw.Dense(2)], inputs=4001, dtype="float32", num_threads=threads)
+        x = np.random.default_rng(7).normal(size=(150, 4001)).astype(np.float32) / 30
+        for _ in range(2):
+            trainer.fit(x, np.arange(150) % 2, batch_size=batch, epochs=2)
+        schedules = {runner.program.plan.schedule for runner in trainer._runners.values()}
+        assert threads == 1 or "steps by one" in schedules
+        return bits(trainer)
+
+    assert run(1) == run(2) == run(3)
+
+
 @by_network
 def test_slices(name, batch):
     whole = results(name, batch)

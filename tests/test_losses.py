@@ -215,3 +215,18 @@ def test_label_out_of_range_is_named_with_smoothing(isa):
     for classes in (3, 40):
         with pytest.raises(ValueError, match=r"target\[1\] is 40; expected integer labels from 0 to"):
             tw.kernels.softmax_cross_entropy(np.zeros((2, classes)), [0, 40], label_smoothing=0.1, isa=isa)
+
+
+@pytest.mark.parametrize("classes", range(2, 17))
+def test_a_row_alone_has_the_bits_that_it_has_among_others(classes, isa, dtype, rng):
+    y = rng.normal(size=(32, classes)).astype(dtype)
+    y[1] = y[1, 0]  # all are the largest
+    y[2, classes // 2 :] = y[2].max()
+    labels = rng.integers(0, classes, 32)
+    for row, number in ((3, np.inf), (4, -np.inf), (5, np.nan), (6, -0.0)):
+        y[row, labels[row]] = number
+    _, together = tw.kernels.softmax_cross_entropy(y, labels, isa=isa)
+    for row in range(32):
+        _, alone = tw.kernels.softmax_cross_entropy(y[row : row + 1], labels[row : row + 1], isa=isa)
+        np.testing.assert_array_equal(alone[0], 32 * together[row])
+        assert np.signbit(alone[0]).tolist() == np.signbit(together[row]).tolist() or np.isnan(alone).any()

@@ -34,8 +34,25 @@ def test_its_first_rows_can_be_had_alone(isa, n, count, seed):
     assert first[:count].tolist() == whole[:count].tolist() == reference.shuffled(n, seed, 3)[:count]
 
 
+def test_what_has_been_drawn_is_not_drawn_again(monkeypatch):
+    drawn, shuffle = [], _native.shuffle
+
+    def noted(order, *arguments):
+        drawn.append(shuffle(order, *arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(_native, "shuffle", noted)
+    model = tw.Sequential([tw.Dense(2)], 3, seed=0)
+    trainer = tw.Trainer(model, "mse", tw.SGD())
+    x, y = np.zeros((5000, 3)), np.zeros((5000, 2))
+    for batch, expected in ((8, [8, 5000]), (2000, [5000])):
+        trainer.fit(x, y, batch_size=batch)
+        assert drawn == expected
+        drawn.clear()
+
+
 def test_it_will_never_change():
-    # a training of today resumes with these orders for ever
+    # from 0.1.0 on a training resumes with these orders for ever
     assert order_of(10, 0, 0).tolist() == GOLDEN
     assert order_of(10, 0, 1).tolist() != GOLDEN
     assert order_of(10, 1, 0).tolist() != GOLDEN

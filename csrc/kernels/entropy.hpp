@@ -151,7 +151,7 @@ ClassMajor<T> targets_of(const LossRow<T>& row, const Smoothing<T>& smooth, Inde
   return t;
 }
 
-// One row whose label is given: what the above makes of a lane, bit for bit. Sums go over the classes in their order.
+// One row whose label is given: what entropy_of_labels makes of a lane, bit for bit. Sums go over the classes in their order.
 template <class T>
 void entropy_of_label_alone(const LossRow<T>& row, Index classes) {
   constexpr Index lanes = Vec<T>::lanes, vectors = few_classes / lanes;

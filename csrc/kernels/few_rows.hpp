@@ -1,8 +1,8 @@
 // The weight gradient of a batch of few rows, straight into the update: it costs less to make than to keep. The chain
 // over the batch's rows is that of gemm.hpp, and so are the bits.
 //
-// Two ways. Where there is next to nothing to multiply, each row of W is read along, updated in registers and written.
-// Else tiles of several rows of W use what they read of dZ for all of these, and while roots and quotients of one tile
+// Where there is next to nothing to multiply, each row of W is read along, updated in registers and written; of a narrow
+// layer and one row of the batch, each column of vectors. Else tiles of several rows of W use what they read of dZ for all of these, and while roots and quotients of one tile
 // keep the divider busy, the products of the next begin.
 #pragma once
 
@@ -84,8 +84,8 @@ void keep_gradient(T* g_io, const T* x_bi, Index x_ld, const T* dz_bo, Index dz_
     for (int j = 0; j < vectors; ++j) store(g_io + (i * vectors + j) * Vec<T>::lanes, g[i][j]);
 }
 
-// rule on a tile's rows from `first` on, of which row 0 begins at element `at`. Where the rule has roots and quotients the
-// gradient waits in L1, so that the products of the next tile begin meanwhile.
+// rule on a tile's rows from `first` on, of which row 0 begins at element `at`. Where the rule has state, and mostly roots
+// and quotients, the gradient waits in L1, so that the products of the next tile begin meanwhile.
 template <int rows, int vectors, class R, class T>
 inline void update_tile(const R& rule, const Parameter& p, Index at, Index first, const T* x_bi, Index x_ld,
                         const T* dz_bo, Index dz_ld, Index batch) {

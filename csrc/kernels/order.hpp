@@ -69,12 +69,16 @@ inline void draw_places(const DrawOrder& d, Index count, RowAt&& row_at) {
 }
 
 // A few places need not wait until all rows have one.
-inline void draw_order(const DrawOrder& d) noexcept {
+inline Index draw_order(const DrawOrder& d) noexcept {
   const Index count = d.count <= Moved::most ? d.count : d.rows;
   for (Index i = 0; i < count; ++i) d.order[i] = i;
-  if (count == d.rows) return draw_places(d, count, [&](Index j) -> Index& { return d.order[j]; });
-  Moved moved;
-  draw_places(d, count, [&](Index j) -> Index& { return j < count ? d.order[j] : moved[j]; });
+  if (count == d.rows) {
+    draw_places(d, count, [&](Index j) -> Index& { return d.order[j]; });
+  } else {
+    Moved moved;
+    draw_places(d, count, [&](Index j) -> Index& { return j < count ? d.order[j] : moved[j]; });
+  }
+  return count;
 }
 
 }  // namespace thalweg::THALWEG_ISA

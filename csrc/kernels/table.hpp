@@ -33,7 +33,7 @@ struct KernelTable {
   void (*batch_norm_gradient)(const BatchNormGradient&) noexcept;
   void (*commit_statistics)(const CommitStatistics&) noexcept;
   void (*row_loss)(const RowLoss&) noexcept;
-  void (*draw_order)(const DrawOrder&) noexcept;
+  Index (*draw_order)(const DrawOrder&) noexcept;
   double (*sum_rows)(const SumRows&) noexcept;
   double (*sum_squares)(const SumSquares&) noexcept;
 };

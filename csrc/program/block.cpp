@@ -32,6 +32,7 @@ void Builder::begin_block() {
   gather();
   if (!steps_by_one()) gram();
   block_product();
+  plan_.meanwhile = static_cast<int>(plan_.steps.size());
   if (steps_by_one()) gram();
 }
 
@@ -98,7 +99,7 @@ void Builder::end_block() {
 // Row i has i + 1 products: of these, as many for each thread, about; or all for one that does not make the steps.
 Range Program::own_of_gram(const Step& step, int thread) const {
   const Index rows = plan_.buffers[step.output].rows, grains = rows / gram_rows;
-  if (plan_.steps_by_one) return {0, thread == records(0) ? rows : 0};
+  if (plan_.steps_by_one) return {0, thread == 0 ? rows : 0};  // the last thread has the rows of a step: Plan::owned
   const auto cut = [&](int t) { return gram_rows * static_cast<Index>(grains * std::sqrt(double(t) / plan_.threads) + 0.5); };
   return {cut(thread), cut(thread + 1)};
 }
@@ -153,17 +154,17 @@ Program::Next Program::run(const BlockProduct& task, Moment& moment) {
 Program::Next Program::run(const Gram& task, Moment& moment) {
   if (!plan_.steps_by_one) return call(table_.gram, task);
   Gram part = task;
-  for (Index i = task.rows.begin; i < task.rows.end; i += gram_rows) {
+  for (Index i = task.rows.begin; i < std::min(task.rows.end, moment.block_rows); i += gram_rows) {
     part.rows = {i, i + gram_rows};
     table_.gram(part);
-    gram_made_.reach(moment.row + std::min(i + gram_rows, plan_.spec.batch * plan_.spec.block));
+    gram_made_.reach(moment.row + std::min(i + gram_rows, moment.block_rows));
   }
   return Next::step;
 }
 
 Program::Next Program::run(const BlockForward& task, Moment& moment) {
   fetch_ahead(moment);
-  if (plan_.steps_by_one) gram_made_.wait_for(moment.row + plan_.spec.batch);
+  if (plan_.steps_by_one && moment.row_in_block > 0) gram_made_.wait_for(moment.row + plan_.spec.batch);
   BlockForward forward = task;
   forward.first = moment.row_in_block;
   return call(table_.block_forward, forward);

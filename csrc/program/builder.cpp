@@ -31,7 +31,6 @@ Plan Builder::build() && {
     parameter_buffers();
     block_buffers();
     if (in_block()) begin_block();
-    plan_.meanwhile = static_cast<int>(plan_.steps.size()) - steps_by_one();
     set_mark(begin);
     if (!in_block()) gather();
     for (int l = 0; l < layers(); ++l) forward(l);

@@ -1,4 +1,4 @@
-// Walks every thread through the steps of a slice. Threads meet at the plan's barriers and nowhere else.
+// Walks every thread through the steps of a slice. Threads meet at the plan's barriers, and around steps by one.
 #include "program/program.hpp"
 
 #include <algorithm>

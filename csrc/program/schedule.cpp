@@ -30,15 +30,16 @@ double busiest_share(const Plan& plan, Space owner) {
   return double(most) / all;
 }
 
-// Of what is computed with a parameter, in units of what its outputs count: they come in whole vectors.
-static double whole_outputs(const Plan& plan, const Step& step) {
-  if (step.parameter == none) return 1;
-  const Index outputs = plan.parameters[step.parameter].outputs;
-  return double((outputs + padding - 1) / padding * padding) / outputs;
+// What a product computes, in units of what it is wanted for: outputs come in whole vectors, their gradients in whole pads.
+static double whole_outputs(const Plan& plan, const Step& step, Index lanes) {
+  const bool forward = step.kind == Kind::dense_forward || step.kind == Kind::block_product;
+  if (!forward && step.kind != Kind::weight_gradient && step.kind != Kind::block_update) return 1;
+  const Index outputs = plan.parameters[step.parameter].outputs, of = forward ? lanes : padding;
+  return double((outputs + of - 1) / of * of) / outputs;
 }
 
 double compute_us(const Plan& plan, const Step& step, Index lanes) {
-  const double flops = step.flops * whole_outputs(plan, step);
+  const double flops = step.flops * whole_outputs(plan, step, lanes);
   return flops * busiest_share(plan, step.owner) / flops_per_us(lanes, plan.spec.dtype);
 }
 
@@ -106,8 +107,12 @@ bool is_training(const Spec& spec) { return spec.backward && spec.flat == 0; }
 Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
   const double line_us = machine.barrier_ns * 0.1e-3;  // prefetched transfers of lines overlap about tenfold
   Price price{};
-  for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i)
-    if (i < plan.meanwhile || i >= plan.marks[begin]) price.compute_us += compute_us(plan, plan.steps[i], lanes);
+  double rounds = 0, meanwhile = 0;
+  for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i) {
+    const bool aside = i >= plan.meanwhile && i < plan.marks[begin];
+    (aside ? meanwhile : plan.in_rounds(i) ? rounds : price.compute_us) += compute_us(plan, plan.steps[i], lanes);
+  }
+  price.compute_us += std::max(rounds, meanwhile);
   const double barriers = plan.barriers_a_step();
   price.barriers_us = barriers * machine.barrier_ns * 4e-3;  // threads never arrive together
   if (plan.threads > 1 && !is_training(plan.spec)) price.barriers_us += start_us;

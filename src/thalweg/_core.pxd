@@ -60,7 +60,7 @@ cdef extern from "kernels/table.hpp" namespace "thalweg" nogil:
         uint64_t key
     cdef cppclass KernelTable:
         int64_t lanes
-        void draw_order(const DrawOrder&)
+        int64_t draw_order(const DrawOrder&)
 
 
 cdef extern from "isa/select.hpp" namespace "thalweg" nogil:

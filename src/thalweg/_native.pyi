@@ -148,8 +148,8 @@ def supported_isas() -> list[str]:
 
 def shuffle(
     order: npt.NDArray[np.int64], seed: int, stream: int, count: int | None = None, isa: str | None = None
-) -> None:
-    """Fill `order` with the permutation of (seed, stream), or only its first `count` places, which takes less time."""
+) -> int:
+    """Fill `order` with the permutation of (seed, stream), or at least its first `count` places; return how many."""
 
 def thread_limit() -> int:
     """Return the most threads that OpenMP gives; 1 in a build without OpenMP."""

@@ -338,13 +338,15 @@ def supported_isas():
 
 
 def shuffle(int64_t[::1] order, uint64_t seed, uint64_t stream, count=None, isa=None):
-    """Fill `order` with the permutation of (seed, stream), or only its first `count` places, which takes less time."""
+    """Fill `order` with the permutation of (seed, stream), or at least its first `count` places; return how many."""
     cdef const KernelTable* table = &select_table((isa or supported_isas()[0]).encode(), DType.f64)
     cdef DrawOrder draw
+    cdef int64_t drawn
     draw.order, draw.rows, draw.key = &order[0], order.shape[0], random_key(seed, stream)
     draw.count = draw.rows if count is None else count
     with nogil:
-        table.draw_order(draw)
+        drawn = table.draw_order(draw)
+    return drawn
 
 
 def thread_limit():

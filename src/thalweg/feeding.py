@@ -186,8 +186,8 @@ class Rows:
     def _draw(self, rows: int) -> None:
         """Have the first rows of the order, at least so many: an epoch's first piece does not wait for all of them."""
         if self.order is not None and self._drawn < rows:
-            self._drawn = self.samples if self._drawn else rows
-            _native.shuffle(self.order, *self._source, self._drawn, system.ISA)
+            wanted = self.samples if self._drawn else rows
+            self._drawn = _native.shuffle(self.order, *self._source, wanted, system.ISA)
 
     def take(self, position: "Position", most: int, block: int = 1) -> Piece | None:
         """Return at most so many steps, rounded up to whole blocks, or the last, smaller one."""

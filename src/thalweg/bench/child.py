@@ -38,6 +38,8 @@ def play(contestant: Contestant, work: Work, seconds: float) -> dict[str, Any]:
     contestant.train(1)
     an_epoch = time.perf_counter() - began
     after_one = contestant.weights()
+    if any(weight.dtype != work.dtype for weight in after_one):
+        raise TypeError(f"weights are of {after_one[0].dtype}, not of {work.dtype}")
     epochs, elapsed = 0, 0.0
     others = busy_seconds() - time.process_time()
     began = time.perf_counter()
