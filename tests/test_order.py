@@ -34,6 +34,14 @@ def test_its_first_rows_can_be_had_alone(isa, n, count, seed):
     assert first[:count].tolist() == whole[:count].tolist() == reference.shuffled(n, seed, 3)[:count]
 
 
+@pytest.mark.parametrize("count", [1, 128, 1023, 1024, 1025])
+def test_the_first_of_many_rows_can_be_had_alone(count):
+    order = np.full(60_000, -1, np.int64)
+    drawn = _native.shuffle(order, 7, 3, count)
+    assert drawn == (count if count <= 1024 else 60_000)
+    assert order[:count].tolist() == reference.shuffled(60_000, 7, 3)[:count]
+
+
 def test_what_has_been_drawn_is_not_drawn_again(monkeypatch):
     drawn, shuffle = [], _native.shuffle
 
