@@ -41,8 +41,7 @@ struct GatherLabels {
 };
 
 // order_i, for i in [0, count): the first rows of a permutation of [0, rows), the same for every count; returns how many are
-// made, more where that costs as much. There must be room for all. The stream of `key`
-// draws it: base/rng.hpp.
+// made, more where that costs as much. There must be room for all. The stream of `key` draws it: base/rng.hpp.
 struct DrawOrder {
   Index* order;
   Index count, rows;

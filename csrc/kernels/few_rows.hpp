@@ -2,8 +2,8 @@
 // over the batch's rows is that of gemm.hpp, and so are the bits.
 //
 // Where there is next to nothing to multiply, each row of W is read along, updated in registers and written; of a narrow
-// layer and one row of the batch, each column of vectors. Else tiles of several rows of W use what they read of dZ for all of these, and while roots and quotients of one tile
-// keep the divider busy, the products of the next begin.
+// layer and one row of the batch, each column of vectors. Else tiles of several rows of W use what they read of dZ for all
+// of these, and while roots and quotients of one tile keep the divider busy, the products of the next begin.
 #pragma once
 
 #include "kernels/rows.hpp"
