@@ -92,7 +92,7 @@ struct DenseInputGradient {
 };
 
 constexpr Index gradient_rows = 64;  // rows of dz that an input gradient transposes at a time
-constexpr Index gradient_units = 48; // columns of dx that it makes at a time
+constexpr Index gradient_units = 64; // columns of dx that it makes at a time
 constexpr Index input_gradient_scratch(Index outputs) { return (outputs + padding + gradient_units) * gradient_rows; }
 
 // What becomes of a gradient before its rule: g + l1 sign(w) + 2 l2 w; and whether the rule's weight decay applies.

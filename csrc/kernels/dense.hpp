@@ -79,6 +79,17 @@ void put_transposed(const T* dxt_ib, Index b, Index rows, Index i, Index units, 
     }
 }
 
+// What the sink is going to read and write: as many rows of the batch, and lines of each, as a block of dX^T has rows and
+// vectors.
+template <class T>
+Soon<T> soon_of(const Sink& s, Index b, Index i) {
+  Soon<T> soon;
+  soon.ld = s.dx_ld;
+  soon.block[soon.blocks++] = at<T>(s.dx, s.dx_ld, b, i);
+  if (s.saved && s.saved_ld == s.dx_ld) soon.block[soon.blocks++] = at<T>(s.saved, s.dx_ld, b, i);
+  return soon;
+}
+
 // dX^T = W dZ^T for the columns [i, i + units) of dX and one block of batch rows, whose dZ^T is given.
 template <class T>
 void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_ib, Index b, Index rows, Index i,
@@ -91,6 +102,7 @@ void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_i
   p.b_ld = p.next_ld = strip<T>;
   p.b_strip = whole_pads(g.outputs) * strip<T>;
   p.K = g.outputs;
+  if (g.outputs > padding) p.soon = soon_of<T>(g.sink, b, i);
   multiply_blocked(p, units, rows);
   with_sink<T>(g.sink, [&](auto put) { put_transposed(dxt_ib, b, rows, i, units, put); });
 }
