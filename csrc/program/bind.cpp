@@ -17,7 +17,8 @@ Range with_pads(Range columns, const ParameterPlan& p) {
 
 char* Program::data(int buffer, int thread) const {
   const Buffer& b = plan_.buffers[buffer];
-  return arena_.data() + b.offset + (b.per_thread ? thread * plan_.thread_bytes : 0);
+  const Index skipped = b.apart == whole ? 0 : plan_.owned(b.apart, thread).begin * size_of(plan_.spec.dtype);
+  return arena_.data() + b.offset + (b.per_thread ? thread * plan_.thread_bytes : 0) - skipped;
 }
 
 char* Program::data_or_null(int buffer, int thread) const { return buffer == none ? nullptr : data(buffer, thread); }
@@ -109,58 +110,58 @@ DenseForward Program::bind_forward(const Step& step, Range own, int thread) cons
 }
 
 Activate Program::bind_activate(const Step& step, Range own, int thread) const {
-  return {data(step.output), ld(step.output),    data(step.input, thread), ld(step.input),
-          step.activation,   rows_of(step, own), columns_of(step, own)};
+  return {data(step.output, thread), ld(step.output),    data(step.input, thread), ld(step.input),
+          step.activation,           rows_of(step, own), columns_of(step, own)};
 }
 
 Add Program::bind_add(const Step& step, Range own, int thread) const {
-  return {data(step.output),        ld(step.output), data(step.input, thread), ld(step.input),
-          data(step.other, thread), ld(step.other),  rows_of(step, own),       columns_of(step, own)};
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input),
+          data(step.other, thread),  ld(step.other),  rows_of(step, own),       columns_of(step, own)};
 }
 
-PassGradient Program::bind_pass(const Step& step, Range own) const {
-  return {bind_sink(step), data(step.input), ld(step.input), rows_of(step, own), columns_of(step, own)};
+PassGradient Program::bind_pass(const Step& step, Range own, int thread) const {
+  return {bind_sink(step, thread), data(step.input, thread), ld(step.input), rows_of(step, own), columns_of(step, own)};
 }
 
-SoftmaxBackward Program::bind_softmax_gradient(const Step& step, Range own) const {
-  return {data(step.output), ld(step.output), data(step.input), ld(step.input),
-          data(step.other),  ld(step.other),  plan_.buffers[step.input].columns, own};
+SoftmaxBackward Program::bind_softmax_gradient(const Step& step, Range own, int thread) const {
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input),
+          data(step.other, thread), ld(step.other), plan_.buffers[step.input].columns, own};
 }
 
 Program::DropoutOf<Dropout> Program::bind_dropout(const Step& step, Range own, int thread) const {
-  return {{data(step.output), ld(step.output), data(step.input, thread), ld(step.input),
+  return {{data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input),
            plan_.spec.layers[step.layer].number, 0, 0, rows_of(step, own), columns_of(step, own)},
           step.layer};
 }
 
-Program::DropoutOf<DropoutGradient> Program::bind_dropout_gradient(const Step& step, Range own) const {
-  return {{bind_sink(step), data(step.input), ld(step.input), plan_.spec.layers[step.layer].number, 0, 0,
+Program::DropoutOf<DropoutGradient> Program::bind_dropout_gradient(const Step& step, Range own, int thread) const {
+  return {{bind_sink(step, thread), data(step.input, thread), ld(step.input), plan_.spec.layers[step.layer].number, 0, 0,
            rows_of(step, own), columns_of(step, own)},
           step.layer};
 }
 
 LayerNorm Program::bind_layer_norm(const Step& step, Range rows, int thread) const {
-  return {data(step.output), ld(step.output), data(step.input, thread), ld(step.input), parameter(step.parameter),
-          data(step.norm.mean), data(step.norm.scale), plan_.spec.layers[step.layer].number,
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input), parameter(step.parameter),
+          data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.layers[step.layer].number,
           plan_.buffers[step.output].columns, rows};
 }
 
 LayerNormInputGradient Program::bind_layer_norm_input_gradient(const Step& step, Range rows, int thread) const {
-  return {bind_sink(step), data(step.input), ld(step.input), data(step.other, thread), ld(step.other),
-          parameter(step.parameter), data(step.norm.mean), data(step.norm.scale), plan_.buffers[step.input].columns,
+  return {bind_sink(step, thread), data(step.input, thread), ld(step.input), data(step.other, thread), ld(step.other),
+          parameter(step.parameter), data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.buffers[step.input].columns,
           rows};
 }
 
 LayerNormWeightGradient Program::bind_layer_norm_weight_gradient(const Step& step, Range own, int thread) const {
-  return {parameter(step.parameter), data(step.input), ld(step.input), data(step.other, thread), ld(step.other),
-          data(step.norm.mean), data(step.norm.scale), plan_.spec.batch, own};
+  return {parameter(step.parameter), data(step.input, thread), ld(step.input), data(step.other, thread), ld(step.other),
+          data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.batch, own};
 }
 
 // In training a batch's own statistics, unless the layer is frozen.
 BatchNorm Program::bind_batch_norm(const Step& step, Range own, int thread) const {
   const LayerSpec& layer = plan_.spec.layers[step.layer];
   const bool running = !plan_.spec.backward || layer.frozen;
-  return {data(step.output), ld(step.output), data(step.input, thread), ld(step.input), parameter(step.parameter),
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input), parameter(step.parameter),
           data_or_null(step.norm.mean, thread), data_or_null(step.norm.variance, thread),
           data_or_null(step.norm.scale, thread), running ? statistics(step.statistics, 0) : nullptr,
           running ? statistics(step.statistics, 1) : nullptr, layer.number, rows_of(step, own), columns_of(step, own)};
@@ -168,13 +169,13 @@ BatchNorm Program::bind_batch_norm(const Step& step, Range own, int thread) cons
 
 BatchNormGradient Program::bind_batch_norm_gradient(const Step& step, Range own, int thread) const {
   const bool frozen = plan_.spec.layers[step.layer].frozen;
-  return {bind_sink(step), parameter(step.parameter), data(step.input), ld(step.input), data(step.other, thread),
-          ld(step.other), data(step.norm.mean), data(step.norm.scale), plan_.spec.batch, frozen, frozen, own};
+  return {bind_sink(step, thread), parameter(step.parameter), data(step.input, thread), ld(step.input), data(step.other, thread),
+          ld(step.other), data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.batch, frozen, frozen, own};
 }
 
-CommitStatistics Program::bind_commit_statistics(const Step& step, Range own) const {
-  return {statistics(step.statistics, 0), statistics(step.statistics, 1), data(step.norm.mean),
-          data(step.norm.variance), plan_.spec.layers[step.layer].momentum, plan_.spec.batch, own};
+CommitStatistics Program::bind_commit_statistics(const Step& step, Range own, int thread) const {
+  return {statistics(step.statistics, 0), statistics(step.statistics, 1), data(step.norm.mean, thread),
+          data(step.norm.variance, thread), plan_.spec.layers[step.layer].momentum, plan_.spec.batch, own};
 }
 
 RowLoss Program::bind_loss(const Step& step, Range rows, int thread) const {
@@ -231,7 +232,7 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
 }
 
 Program::Commit Program::bind_commit(int thread) const {
-  return {{data_or_null(plan_.find("weight"), thread), data(plan_.find("loss")), plan_.spec.batch}, records(thread)};
+  return {{data_or_null(plan_.find("weight"), thread), data(plan_.find("loss"), thread), plan_.spec.batch}, records(thread)};
 }
 
 // The thread that owns the last inputs owns the row of bias as well; the one of the last columns, their pads.
@@ -250,7 +251,7 @@ Program::Task Program::bind(const Step& step, int thread) const {
       if (step.output == input_buffer) return GatherInput{bind_gather(step, own, thread)};
       return GatherTargets{bind_gather(step, own, thread)};
     case Kind::gather_labels:
-      return GatherLabels{data(step.output), plan_.buffers[step.other].columns, {}, nullptr, own};
+      return GatherLabels{data(step.output, thread), plan_.buffers[step.other].columns, {}, nullptr, own};
     case Kind::gather_weights: return GatherWeights{bind_gather(step, own, thread)};
     case Kind::dense_forward: return bind_forward(step, own, thread);
     case Kind::activate: return bind_activate(step, own, thread);
@@ -259,21 +260,21 @@ Program::Task Program::bind(const Step& step, int thread) const {
     case Kind::layer_norm: return bind_layer_norm(step, own, thread);
     case Kind::batch_norm: return bind_batch_norm(step, own, thread);
     case Kind::row_loss: return bind_loss(step, own, thread);
-    case Kind::pass_gradient: return bind_pass(step, own);
-    case Kind::softmax_gradient: return bind_softmax_gradient(step, own);
-    case Kind::dropout_gradient: return bind_dropout_gradient(step, own);
+    case Kind::pass_gradient: return bind_pass(step, own, thread);
+    case Kind::softmax_gradient: return bind_softmax_gradient(step, own, thread);
+    case Kind::dropout_gradient: return bind_dropout_gradient(step, own, thread);
     case Kind::input_gradient: return bind_input_gradient(step, own, thread);
     case Kind::weight_gradient: return bind_weight_gradient(step, own, thread);
     case Kind::layer_norm_input_gradient: return bind_layer_norm_input_gradient(step, own, thread);
     case Kind::layer_norm_weight_gradient: return bind_layer_norm_weight_gradient(step, own, thread);
     case Kind::batch_norm_gradient: return bind_batch_norm_gradient(step, own, thread);
     case Kind::commit: return bind_commit(thread);
-    case Kind::commit_statistics: return bind_commit_statistics(step, own);
+    case Kind::commit_statistics: return bind_commit_statistics(step, own, thread);
     case Kind::update: return bind_update(step, own);
     case Kind::block_product: return BlockProduct{bind_forward(step, own, thread)};
     case Kind::gram: return bind_gram(step, own, thread);
-    case Kind::block_forward: return bind_block_forward(step, own);
-    case Kind::keep_step: return bind_keep_step(step, own);
+    case Kind::block_forward: return bind_block_forward(step, own, thread);
+    case Kind::keep_step: return bind_keep_step(step, own, thread);
     case Kind::block_update: return BlockUpdate{bind_weight_gradient(step, own, thread)};
   }
   return Nothing{};

@@ -106,17 +106,19 @@ Range Program::own_of_gram(const Step& step, int thread) const {
 
 Gram Program::bind_gram(const Step& step, Range rows, int thread) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
-  return {data(step.output), ld(step.output), data(step.input, thread), ld(step.input), p.inputs, p.bias ? 1.0 : 0.0, rows};
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input), p.inputs,
+          p.bias ? 1.0 : 0.0, rows};
 }
 
-BlockForward Program::bind_block_forward(const Step& step, Range own) const {
+BlockForward Program::bind_block_forward(const Step& step, Range own, int thread) const {
   const int gram = plan_.find("gram"), kept = plan_.find("kept");
-  return {data(step.output), data_or_null(step.kept, 0), ld(step.output), data(step.input), ld(step.input), data(gram),
-          ld(gram), data(kept), ld(kept), data(step.other), step.activation, 0, plan_.spec.batch, columns_of(step, own)};
+  return {data(step.output, thread), data_or_null(step.kept, thread), ld(step.output), data(step.input, thread),
+          ld(step.input), data(gram, thread), ld(gram), data(kept, thread), ld(kept), data(step.other, thread),
+          step.activation, 0, plan_.spec.batch, columns_of(step, own)};
 }
 
-KeepStep Program::bind_keep_step(const Step& step, Range own) const {
-  return {data(step.output), ld(step.output), data(step.input), ld(step.input), 0, 0, plan_.spec.batch,
+KeepStep Program::bind_keep_step(const Step& step, Range own, int thread) const {
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input), 0, 0, plan_.spec.batch,
           columns_of(step, own)};
 }
 

@@ -57,6 +57,7 @@ struct Buffer {
   bool per_thread;
   bool in_arena;  // parameters and gradients live outside
   Index offset;   // in bytes, of thread 0; thread t's lies t strides further
+  Space apart = whole;  // else each thread has just its own columns of that space, for itself
 };
 
 struct Access {

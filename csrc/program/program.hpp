@@ -58,7 +58,7 @@ class Program {
   double gradient_squares() const noexcept;
 
   const Plan& plan() const { return plan_; }
-  char* data(int buffer, int thread = 0) const;
+  char* data(int buffer, int thread) const;
 
  private:
   struct Nothing {};
@@ -106,21 +106,21 @@ class Program {
   LayerNorm bind_layer_norm(const Step& step, Range rows, int thread) const;
   BatchNorm bind_batch_norm(const Step& step, Range own, int thread) const;
   RowLoss bind_loss(const Step& step, Range rows, int thread) const;
-  Sink bind_sink(const Step& step, int thread = 0) const;
-  PassGradient bind_pass(const Step& step, Range own) const;
-  SoftmaxBackward bind_softmax_gradient(const Step& step, Range own) const;
-  DropoutOf<DropoutGradient> bind_dropout_gradient(const Step& step, Range own) const;
+  Sink bind_sink(const Step& step, int thread) const;
+  PassGradient bind_pass(const Step& step, Range own, int thread) const;
+  SoftmaxBackward bind_softmax_gradient(const Step& step, Range own, int thread) const;
+  DropoutOf<DropoutGradient> bind_dropout_gradient(const Step& step, Range own, int thread) const;
   LayerNormInputGradient bind_layer_norm_input_gradient(const Step& step, Range rows, int thread) const;
   LayerNormWeightGradient bind_layer_norm_weight_gradient(const Step& step, Range own, int thread) const;
   BatchNormGradient bind_batch_norm_gradient(const Step& step, Range own, int thread) const;
-  CommitStatistics bind_commit_statistics(const Step& step, Range own) const;
+  CommitStatistics bind_commit_statistics(const Step& step, Range own, int thread) const;
   DenseInputGradient bind_input_gradient(const Step& step, Range own, int thread) const;
   DenseWeightGradient bind_weight_gradient(const Step& step, Range own, int thread) const;
   Commit bind_commit(int thread) const;
   Range own_of_gram(const Step& step, int thread) const;
   Gram bind_gram(const Step& step, Range rows, int thread) const;
-  BlockForward bind_block_forward(const Step& step, Range own) const;
-  KeepStep bind_keep_step(const Step& step, Range own) const;
+  BlockForward bind_block_forward(const Step& step, Range own, int thread) const;
+  KeepStep bind_keep_step(const Step& step, Range own, int thread) const;
   Update bind_update(const Step& step, Range own) const;
   Parameter parameter(int index) const;
   Parameter parameter(int index, int thread) const;

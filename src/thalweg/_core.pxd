@@ -165,7 +165,7 @@ cdef extern from "program/program.hpp" namespace "thalweg" nogil:
         CProgram(const CPlan&, const KernelTable&, const Storage&) except +
         Outcome run(const Slice&, Mark, Mark) noexcept
         double gradient_squares() noexcept
-        char* data(int)
+        char* data(int, int)
 
 
 cdef extern from "program/threads.hpp" namespace "thalweg" nogil:

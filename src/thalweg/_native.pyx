@@ -286,7 +286,7 @@ cdef class Program:
             return None
         cdef Py_ssize_t item = 4 if self.plan.code == b"f" else 8
         view = View.__new__(View)
-        view.program, view.data = self, self.program.get().data(index)
+        view.program, view.data = self, self.program.get().data(index, 0)
         view.shape[0], view.shape[1] = self.plan.plan.buffers[index].rows, self.plan.plan.buffers[index].columns
         view.strides[0], view.strides[1] = self.plan.plan.buffers[index].ld * item, item
         return view
