@@ -60,6 +60,30 @@ def test_weights_and_state_keep_their_bits(optimizer, dtype):
         assert same(one, many)
 
 
+NETWORKS = {
+    "product": lambda: [tw.Dense(UNITS, "gelu"), tw.Dense(33, "relu"), tw.Dense(5)],
+    "elementwise": lambda: [tw.Dense(UNITS, "gelu"), tw.Dropout(0.3), tw.Activation("hard_swish"), tw.Dense(5)],
+    "norm": lambda: [tw.Dense(UNITS), tw.BatchNorm(), tw.Activation("gelu"), tw.Dense(5)],
+    "residual": lambda: [tw.Dense(UNITS, "gelu"), tw.Residual([tw.Activation("tanh")]), tw.Dense(5)],
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_lies_apart_keeps_its_bits(network):
+    """Gradients of values, and values that only elementwise layers read, in 144, 72, 48 and 32 or 48 columns a thread."""
+    x, y = data()
+    weights = []
+    for threads in (1, 2, 3, 4):
+        model = tw.Sequential(NETWORKS[network](), INPUTS, dtype="float32", seed=1)
+        trainer = tw.Trainer(model, "cross_entropy", tw.Adam(lr=1e-3), num_threads=threads)
+        trainer.fit(x, y, batch_size=21, epochs=2, verbose=0)
+        plans = [runner.program.plan.describe() for runner in trainer._runners.values()]
+        assert all((f"dy1 (21, {UNITS}) apart" in plan) == (threads > 1) for plan in plans)
+        weights.append(model.get_weights())
+    for other in weights[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(weights[0], other, strict=True))
+
+
 def test_slices_with_and_without_take_turns():
     """67 steps of an epoch's 70 find their columns in memory of the threads, the rest does not."""
     trainer = trained("adam", 2, slice_steps=67)

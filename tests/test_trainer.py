@@ -228,10 +228,10 @@ barrier forward         rows             0.082  y2 (32, 10) <- y1 (32, 128), w2 
         gather labels   rows             0.000  labels (32,)
         loss            rows             0.010  dy2 (32, 10), loss (32,) <- y2 (32, 10), labels (32,), fault (32,)
 -- measured
-barrier input grad      units 1          0.082  dy1 (32, 128) <- dy2 (32, 10), w2 (129, 16), y1 (32, 128)
+barrier input grad      units 1          0.082  dy1 (32, 128) apart <- dy2 (32, 10), w2 (129, 16), y1 (32, 128)
         commit          every thread     0.000  loss (32,)
         weight grad     units 1          0.082  w2 (129, 16) <- y1 (32, 128), dy2 (32, 10)
-        weight grad     units 1          6.423  w1 (785, 128) <- x (32, 784), dy1 (32, 128)
+        weight grad     units 1          6.423  w1 (785, 128) <- x (32, 784), dy1 (32, 128) apart
 barriers a step: 2
 """
 

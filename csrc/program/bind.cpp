@@ -17,7 +17,7 @@ Range with_pads(Range columns, const ParameterPlan& p) {
 
 char* Program::data(int buffer, int thread) const {
   const Buffer& b = plan_.buffers[buffer];
-  const Index skipped = b.apart == whole ? 0 : plan_.owned(b.apart, thread).begin * size_of(plan_.spec.dtype);
+  const Index skipped = b.lies_apart() ? plan_.owned(b.apart, thread).begin * size_of(plan_.spec.dtype) : 0;
   return arena_.data() + b.offset + (b.per_thread ? thread * plan_.thread_bytes : 0) - skipped;
 }
 

@@ -172,7 +172,7 @@ void Builder::lay_apart() {
   for (int v = 1; v < last_value(); ++v) {
     lay_apart(gradient_[v], v);
     lay_apart(value_[v], v);
-    const bool with_value = plan_.buffers[value_[v]].apart != whole || layer(v - 1).kind != LayerKind::dense;
+    const bool with_value = plan_.buffers[value_[v]].lies_apart() || layer(v - 1).kind != LayerKind::dense;
     if (with_value) lay_apart(saved_[v], v);  // a product writes both with one leading dimension
   }
 }

@@ -40,8 +40,8 @@ const char* name_of(Kind kind) {
 namespace {
 
 std::string shape_of(const Buffer& b) {
-  return b.ld == 1 ? "(" + std::to_string(b.rows) + ",)"
-                        : "(" + std::to_string(b.rows) + ", " + std::to_string(b.columns) + ")";
+  if (b.ld == 1) return "(" + std::to_string(b.rows) + ",)";
+  return "(" + std::to_string(b.rows) + ", " + std::to_string(b.columns) + ")" + (b.lies_apart() ? " apart" : "");
 }
 
 std::string owner_of(const Plan& plan, Space owner) {

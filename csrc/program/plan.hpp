@@ -57,7 +57,8 @@ struct Buffer {
   bool per_thread;
   bool in_arena;  // parameters and gradients live outside
   Index offset;   // in bytes, of thread 0; thread t's lies t strides further
-  Space apart = whole;  // else each thread has just its own columns of that space, for itself
+  Space apart = whole;  // else each thread has its own columns of that space alone, for itself
+  bool lies_apart() const { return apart != whole; }
 };
 
 struct Access {

@@ -111,6 +111,7 @@ cdef extern from "program/plan.hpp" namespace "thalweg" nogil:
     cdef cppclass Buffer:
         int64_t rows, columns, ld
         cbool in_arena
+        cbool lies_apart()
     cdef enum Mark:
         begin
         forwarded
