@@ -1,4 +1,4 @@
-"""Columns of the first layer in each thread's own memory for the length of a slice: the same bits, and nothing is lost."""
+"""Columns in each thread's own memory, those of the first layer for the length of a slice: the same bits, and nothing is lost."""
 
 import numpy as np
 import pytest
@@ -60,25 +60,43 @@ def test_weights_and_state_keep_their_bits(optimizer, dtype):
         assert same(one, many)
 
 
-NETWORKS = {
-    "product": lambda: [tw.Dense(UNITS, "gelu"), tw.Dense(33, "relu"), tw.Dense(5)],
-    "elementwise": lambda: [tw.Dense(UNITS, "gelu"), tw.Dropout(0.3), tw.Activation("hard_swish"), tw.Dense(5)],
-    "norm": lambda: [tw.Dense(UNITS), tw.BatchNorm(), tw.Activation("gelu"), tw.Dense(5)],
-    "residual": lambda: [tw.Dense(UNITS, "gelu"), tw.Residual([tw.Activation("tanh")]), tw.Dense(5)],
+NETWORKS = {  # layers, and what lies apart of the first
+    "product": (lambda: [tw.Dense(UNITS, "gelu"), tw.Dense(33, "relu"), tw.Dense(5)], {"dy1"}),
+    "elementwise": (
+        lambda: [tw.Dense(UNITS, "gelu"), tw.Dropout(0.3), tw.Activation("hard_swish"), tw.Dense(5)],
+        {"y1", "z1", "dy1"},
+    ),
+    "norm": (
+        lambda: [tw.Dense(UNITS, "gelu"), tw.BatchNorm(), tw.Activation("gelu"), tw.Dense(5)],
+        {"y1", "z1", "dy1"},
+    ),
+    "residual": (
+        lambda: [tw.Dense(UNITS, "gelu"), tw.Residual([tw.Activation("tanh")]), tw.Dense(5)],
+        {"y1", "z1", "dy1"},
+    ),
 }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_what_lies_apart_keeps_its_bits(network):
-    """Gradients of values, and values that only elementwise layers read, in 144, 72, 48 and 32 or 48 columns a thread."""
+@pytest.mark.parametrize("batch", [3, 21])
+def test_what_lies_apart_keeps_its_bits(batch, network, optimizer, dtype):
+    """Gradients, and values that only elementwise layers and norms read, of 144 units: 64 or 80, 48, 32 or 48 a thread.
+
+    Three rows a step with SGD are steps of a block, which one thread may make, of batch norm's all threads.
+    """
     x, y = data()
+    layers, apart = NETWORKS[network]
     weights = []
     for threads in (1, 2, 3, 4):
-        model = tw.Sequential(NETWORKS[network](), INPUTS, dtype="float32", seed=1)
-        trainer = tw.Trainer(model, "cross_entropy", tw.Adam(lr=1e-3), num_threads=threads)
-        trainer.fit(x, y, batch_size=21, epochs=2, verbose=0)
+        model = tw.Sequential(layers(), INPUTS, dtype=dtype, seed=1)
+        trainer = tw.Trainer(model, "cross_entropy", OPTIMIZERS[optimizer](), num_threads=threads)
+        trainer.fit(x, y, batch_size=batch, epochs=2, verbose=0)
         plans = [runner.program.plan.describe() for runner in trainer._runners.values()]
-        assert all((f"dy1 (21, {UNITS}) apart" in plan) == (threads > 1) for plan in plans)
+        for name in ("y1", "z1", "dy1"):
+            lies_apart = threads > 1 and name in apart
+            assert batch < 21 or all((f" {name} ({batch}, {UNITS}) apart" in plan) == lies_apart for plan in plans)
         weights.append(model.get_weights())
     for other in weights[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(weights[0], other, strict=True))

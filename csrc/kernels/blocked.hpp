@@ -42,7 +42,7 @@ Product<T> part_of(const Product<T>& whole, Index j, Index k, Index K) {
   p.fault = last && j == 0 ? p.fault : nullptr;
   p.relu = last && p.relu;
   if (!last) p.soon = {};
-  for (int s = 0; s < p.soon.blocks; ++s) p.soon.block[s] += j;
+  for (int s = 0; s < p.soon.blocks; ++s) p.soon.block[s].at += j;
   return p;
 }
 

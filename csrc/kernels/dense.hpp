@@ -79,14 +79,12 @@ void put_transposed(const T* dxt_ib, Index b, Index rows, Index i, Index units, 
     }
 }
 
-// What the sink is going to read and write: as many rows of the batch, and lines of each, as a block of dX^T has rows and
-// vectors.
+// What the sink is going to write and read, from row b and column i on.
 template <class T>
 Soon<T> soon_of(const Sink& s, Index b, Index i) {
   Soon<T> soon;
-  soon.ld = s.dx_ld;
-  soon.block[soon.blocks++] = at<T>(s.dx, s.dx_ld, b, i);
-  if (s.saved && s.saved_ld == s.dx_ld) soon.block[soon.blocks++] = at<T>(s.saved, s.dx_ld, b, i);
+  soon.add(at<T>(s.dx, s.dx_ld, b, i), s.dx_ld);
+  if (s.saved) soon.add(at<T>(s.saved, s.saved_ld, b, i), s.saved_ld);
   return soon;
 }
 
@@ -102,7 +100,8 @@ void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_i
   p.b_ld = p.next_ld = strip<T>;
   p.b_strip = whole_pads(g.outputs) * strip<T>;
   p.K = g.outputs;
-  if (g.outputs > padding) p.soon = soon_of<T>(g.sink, b, i);
+  const bool square = rows == units;  // then the block of dX has the shape of dX^T, which is the product's
+  if (square && g.outputs > padding) p.soon = soon_of<T>(g.sink, b, i);
   multiply_blocked(p, units, rows);
   with_sink<T>(g.sink, [&](auto put) { put_transposed(dxt_ib, b, rows, i, units, put); });
 }
@@ -212,10 +211,9 @@ void dense_input_gradient(const DenseInputGradient& g) noexcept {
 template <class T>
 Soon<T> soon_of(const Parameter& p, Index row, Index column) {
   Soon<T> soon;
-  soon.ld = p.ld;
-  soon.block[soon.blocks++] = at<T>(p.w, p.ld, row, column);
+  soon.add(at<T>(p.w, p.ld, row, column), p.ld);
   for (void* slot : p.slots)
-    if (slot) soon.block[soon.blocks++] = at<T>(slot, p.ld, row, column);
+    if (slot) soon.add(at<T>(slot, p.ld, row, column), p.ld);
   return soon;
 }
 

@@ -20,16 +20,19 @@ namespace thalweg::THALWEG_ISA {
 template <class T>
 constexpr Index strip = Tile<T>::packs ? Tile<T>::vectors * Vec<T>::lanes : panel_columns;
 
-// Blocks that are wanted right after the product, at the place of C: their lines are fetched meanwhile, a row of a tile
-// at a time, since a burst of fetches would stall the product.
+// Blocks of C's shape that are wanted right after the product: their lines are fetched meanwhile, a row of a tile at a
+// time, since a burst of fetches would stall the product.
 template <class T>
 struct Soon {
-  const T* block[1 + max_slots];
+  struct Block {
+    const T* at;
+    Index ld;
+  } block[1 + max_slots];
   int blocks = 0;
-  Index ld;
+  void add(const T* at, Index ld) { block[blocks++] = {at, ld}; }
 };
 
-// Blocks that go with packing are too large for L1.
+// Where tiles pack, there is no room for them in L1.
 template <class T>
 inline void fetch_soon(const T* p) {
   if constexpr (Tile<T>::packs) prefetch_l2(p);
@@ -104,8 +107,10 @@ inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index 
   const T *a = p.a + i0 * p.a_row, *b = p.b + j0;
   if (p.soon.blocks == 0) return accumulate<fetches_b>(acc, p, a, b, {0, p.K});
   for (int i = 0; i < rows; ++i) {
-    for (int s = 0; s < p.soon.blocks; ++s)
-      for (int j = 0; j < vectors; ++j) fetch_soon(p.soon.block[s] + (i0 + i) * p.soon.ld + j0 + j * Vec<T>::lanes);
+    for (int s = 0; s < p.soon.blocks; ++s) {
+      const T* row = p.soon.block[s].at + (i0 + i) * p.soon.block[s].ld + j0;
+      for (int j = 0; j < vectors; ++j) fetch_soon(row + j * Vec<T>::lanes);
+    }
     accumulate<fetches_b>(acc, p, a, b, {p.K * i / rows, p.K * (i + 1) / rows});
   }
 }

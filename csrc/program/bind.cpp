@@ -124,8 +124,14 @@ PassGradient Program::bind_pass(const Step& step, Range own, int thread) const {
 }
 
 SoftmaxBackward Program::bind_softmax_gradient(const Step& step, Range own, int thread) const {
-  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input),
-          data(step.other, thread), ld(step.other), plan_.buffers[step.input].columns, own};
+  return {data(step.output, thread),
+          ld(step.output),
+          data(step.input, thread),
+          ld(step.input),
+          data(step.other, thread),
+          ld(step.other),
+          plan_.buffers[step.input].columns,
+          own};
 }
 
 Program::DropoutOf<Dropout> Program::bind_dropout(const Step& step, Range own, int thread) const {
@@ -135,42 +141,50 @@ Program::DropoutOf<Dropout> Program::bind_dropout(const Step& step, Range own, i
 }
 
 Program::DropoutOf<DropoutGradient> Program::bind_dropout_gradient(const Step& step, Range own, int thread) const {
-  return {{bind_sink(step, thread), data(step.input, thread), ld(step.input), plan_.spec.layers[step.layer].number, 0, 0,
-           rows_of(step, own), columns_of(step, own)},
+  return {{bind_sink(step, thread), data(step.input, thread), ld(step.input), plan_.spec.layers[step.layer].number,
+           0, 0, rows_of(step, own), columns_of(step, own)},
           step.layer};
 }
 
 LayerNorm Program::bind_layer_norm(const Step& step, Range rows, int thread) const {
-  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input), parameter(step.parameter),
-          data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.layers[step.layer].number,
-          plan_.buffers[step.output].columns, rows};
+  return {data(step.output, thread),
+          ld(step.output),
+          data(step.input, thread),
+          ld(step.input),
+          parameter(step.parameter),
+          data(step.norm.mean, thread),
+          data(step.norm.scale, thread),
+          plan_.spec.layers[step.layer].number,
+          plan_.buffers[step.output].columns,
+          rows};
 }
 
 LayerNormInputGradient Program::bind_layer_norm_input_gradient(const Step& step, Range rows, int thread) const {
   return {bind_sink(step, thread), data(step.input, thread), ld(step.input), data(step.other, thread), ld(step.other),
-          parameter(step.parameter), data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.buffers[step.input].columns,
-          rows};
+          parameter(step.parameter), data(step.norm.mean, thread), data(step.norm.scale, thread),
+          plan_.buffers[step.input].columns, rows};
 }
 
 LayerNormWeightGradient Program::bind_layer_norm_weight_gradient(const Step& step, Range own, int thread) const {
-  return {parameter(step.parameter), data(step.input, thread), ld(step.input), data(step.other, thread), ld(step.other),
-          data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.batch, own};
+  return {parameter(step.parameter), data(step.input, thread), ld(step.input), data(step.other, thread),
+          ld(step.other), data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.batch, own};
 }
 
 // In training a batch's own statistics, unless the layer is frozen.
 BatchNorm Program::bind_batch_norm(const Step& step, Range own, int thread) const {
   const LayerSpec& layer = plan_.spec.layers[step.layer];
   const bool running = !plan_.spec.backward || layer.frozen;
-  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input), parameter(step.parameter),
-          data_or_null(step.norm.mean, thread), data_or_null(step.norm.variance, thread),
+  return {data(step.output, thread), ld(step.output), data(step.input, thread), ld(step.input),
+          parameter(step.parameter), data_or_null(step.norm.mean, thread), data_or_null(step.norm.variance, thread),
           data_or_null(step.norm.scale, thread), running ? statistics(step.statistics, 0) : nullptr,
           running ? statistics(step.statistics, 1) : nullptr, layer.number, rows_of(step, own), columns_of(step, own)};
 }
 
 BatchNormGradient Program::bind_batch_norm_gradient(const Step& step, Range own, int thread) const {
   const bool frozen = plan_.spec.layers[step.layer].frozen;
-  return {bind_sink(step, thread), parameter(step.parameter), data(step.input, thread), ld(step.input), data(step.other, thread),
-          ld(step.other), data(step.norm.mean, thread), data(step.norm.scale, thread), plan_.spec.batch, frozen, frozen, own};
+  return {bind_sink(step, thread), parameter(step.parameter), data(step.input, thread), ld(step.input),
+          data(step.other, thread), ld(step.other), data(step.norm.mean, thread), data(step.norm.scale, thread),
+          plan_.spec.batch, frozen, frozen, own};
 }
 
 CommitStatistics Program::bind_commit_statistics(const Step& step, Range own, int thread) const {
@@ -232,7 +246,8 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
 }
 
 Program::Commit Program::bind_commit(int thread) const {
-  return {{data_or_null(plan_.find("weight"), thread), data(plan_.find("loss"), thread), plan_.spec.batch}, records(thread)};
+  return {{data_or_null(plan_.find("weight"), thread), data(plan_.find("loss"), thread), plan_.spec.batch},
+          records(thread)};
 }
 
 // The thread that owns the last inputs owns the row of bias as well; the one of the last columns, their pads.

@@ -41,8 +41,8 @@ Plan Builder::build() && {
     commit_statistics();
     updates();
     if (in_block()) end_block();
+    lay_apart();
   }
-  lay_apart();
   place_barriers(plan_);
   place_buffers(plan_);
   return std::move(plan_);
@@ -157,36 +157,39 @@ void Builder::parameter_buffers() {
   scratch_ = add_matrix("scratch", 1, scratch_elements(), true);
 }
 
+// What is inside the network and touched by columns lies apart for each thread: where these lie side by side, the
+// hardware's prefetcher keeps fetching the neighbour's lines (docs/speed.md).
+void Builder::lay_apart() {
+  if (plan_.threads == 1) return;
+  for (int v = 1; v < last_value(); ++v) {
+    lay_apart({gradient_[v]}, v);
+    lay_apart({value_[v], saved_[v]}, v);  // a product writes both with one leading dimension
+  }
+}
+
+// All of the buffers or none.
+void Builder::lay_apart(const std::vector<int>& buffers, int v) {
+  const auto by_columns = [&](int b) { return b == none || touched_by_columns(b, v); };
+  if (!std::all_of(buffers.begin(), buffers.end(), by_columns)) return;
+  Index widest = 0;
+  for (int thread = 0; thread < plan_.threads; ++thread) {
+    const Range own = plan_.owned(units_of(v), thread);
+    widest = std::max(widest, own.end - own.begin);
+  }
+  for (int b : buffers) {
+    if (b == none) continue;
+    plan_.buffers[b].per_thread = true;
+    plan_.buffers[b].apart = units_of(v);
+    plan_.buffers[b].ld = leading_dimension(widest, spec().dtype);
+  }
+}
+
 // Whether no thread touches more of a buffer than its own units of value v.
 bool Builder::touched_by_columns(int buffer, int v) const {
   for (const Step& step : plan_.steps)
     for (const Access& access : step.accesses)
       if (access.buffer == buffer && !plan_.alike(access, {buffer, units_of(v), true})) return false;
   return true;
-}
-
-// What is inside the network and touched by columns lies apart for each thread: where these lie side by side, the hardware's
-// prefetcher keeps fetching the neighbour's lines (docs/speed.md).
-void Builder::lay_apart() {
-  if (plan_.threads == 1) return;
-  for (int v = 1; v < last_value(); ++v) {
-    lay_apart(gradient_[v], v);
-    lay_apart(value_[v], v);
-    const bool with_value = plan_.buffers[value_[v]].lies_apart() || layer(v - 1).kind != LayerKind::dense;
-    if (with_value) lay_apart(saved_[v], v);  // a product writes both with one leading dimension
-  }
-}
-
-void Builder::lay_apart(int buffer, int v) {
-  if (buffer == none || !touched_by_columns(buffer, v)) return;
-  Index widest = 0;
-  for (int thread = 0; thread < plan_.threads; ++thread) {
-    const Range own = plan_.owned(units_of(v), thread);
-    widest = std::max(widest, own.end - own.begin);
-  }
-  plan_.buffers[buffer].per_thread = true;
-  plan_.buffers[buffer].apart = units_of(v);
-  plan_.buffers[buffer].ld = leading_dimension(widest, spec().dtype);
 }
 
 Index Builder::scratch_elements() const {

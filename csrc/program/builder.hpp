@@ -39,9 +39,9 @@ class Builder {
   void norm_buffers();
   void loss_buffers();
   void parameter_buffers();
-  bool touched_by_columns(int buffer, int v) const;
   void lay_apart();
-  void lay_apart(int buffer, int v);
+  void lay_apart(const std::vector<int>& buffers, int v);
+  bool touched_by_columns(int buffer, int v) const;
 
   Step& add_step(Kind kind, Space owner, std::vector<Access> accesses, double flops);
   Step& add_layer_step(Kind kind, int l, Space owner, std::vector<Access> accesses, double flops_per_element);

@@ -57,10 +57,11 @@ struct Buffer {
   bool per_thread;
   bool in_arena;  // parameters and gradients live outside
   Index offset;   // in bytes, of thread 0; thread t's lies t strides further
-  Space apart = whole;  // else each thread has its own columns of that space alone, for itself
+  Space apart = whole;  // else each thread has its own columns of that space alone, for itself, and ld is that of a part
   bool lies_apart() const { return apart != whole; }
 };
 
+// Of a step all: barriers are placed, and buffers laid apart, by what these say.
 struct Access {
   int buffer;
   Space space;

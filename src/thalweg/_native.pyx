@@ -279,11 +279,13 @@ cdef class Program:
         return self.program.get().gradient_squares()
 
     def buffer(self, str name):
-        """A buffer of the arena by its name in the plan, as an object with the buffer protocol; None where it is in no one place."""
+        """A buffer of the arena by its name in the plan, as an object with the buffer protocol, or None."""
         cdef int index = self.plan.plan.find(name.encode())
         cdef View view
-        if index < 0 or not self.plan.plan.buffers[index].in_arena or self.plan.plan.buffers[index].lies_apart():
+        if index < 0 or not self.plan.plan.buffers[index].in_arena:
             return None
+        if self.plan.plan.buffers[index].lies_apart():
+            raise ValueError(f"{name} lies apart, in as many places as there are threads")
         cdef Py_ssize_t item = 4 if self.plan.code == b"f" else 8
         view = View.__new__(View)
         view.program, view.data = self, self.program.get().data(index, 0)
