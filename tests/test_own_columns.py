@@ -102,6 +102,15 @@ def test_what_lies_apart_keeps_its_bits(batch, network, optimizer, dtype):
         assert all(np.array_equal(a, b) for a, b in zip(weights[0], other, strict=True))
 
 
+def test_there_is_no_view_of_what_lies_apart():
+    programs = [runner.program for runner in trained("adam", 2)._runners.values()]
+    for program in programs:
+        with pytest.raises(ValueError, match="dy1 lies apart, in as many places as there are threads"):
+            program.buffer("dy1")
+        assert program.buffer("y1") is not None
+        assert program.buffer("no such buffer") is None
+
+
 def test_slices_with_and_without_take_turns():
     """67 steps of an epoch's 70 find their columns in memory of the threads, the rest does not."""
     trainer = trained("adam", 2, slice_steps=67)
