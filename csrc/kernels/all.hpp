@@ -6,6 +6,7 @@
 #include "kernels/dense.hpp"
 #include "kernels/dropout.hpp"
 #include "kernels/gather.hpp"
+#include "kernels/input_gradient.hpp"
 #include "kernels/loss.hpp"
 #include "kernels/norm.hpp"
 #include "kernels/order.hpp"

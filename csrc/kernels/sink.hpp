@@ -7,11 +7,12 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// Calls body(put): put(b, o, g) sends the vector g of a gradient, of row b from column o on, into the sink.
+// Calls body(put): put(b, o, g) sends the vector g of a gradient, of row b from column o on, into the sink. That is copied:
+// by reference its fields would be read again after every store.
 template <class T, class Body>
-void with_sink(const Sink& s, Body&& body) {
-  with_activation<T>(s.saved ? s.activation : Activation::identity, [&](auto act) {
-    body([&s, act](Index b, Index o, Vec<T> g) {
+void with_sink(const Sink& sink, Body&& body) {
+  with_activation<T>(sink.saved ? sink.activation : Activation::identity, [&](auto act) {
+    body([s = sink, act](Index b, Index o, Vec<T> g) {
       T* dx = static_cast<T*>(s.dx) + b * s.dx_ld + o;
       if (s.add) g = load(dx) + g;
       const Vec<T> saved = s.saved ? load(static_cast<const T*>(s.saved) + b * s.saved_ld + o) : set(T(0));

@@ -1,0 +1,194 @@
+// The gradient of a dense layer's input, dX = dZ W^T, in three forms: as dX^T = W dZ^T, a product of gemm.hpp; with W
+// turned, where that is little, so that dX goes from registers into the sink; and in dot form, for a row or few.
+#pragma once
+
+#include "kernels/blocked.hpp"
+#include "kernels/rows.hpp"
+#include "kernels/sink.hpp"
+#include "kernels/table.hpp"
+#include "simd/simd.hpp"
+
+namespace thalweg::THALWEG_ISA {
+
+// From these many rows of the batch on, dX is a chain over the units; of up to so many units, from two rows on. Else it is a
+// dot product by chunks.
+constexpr Index chain_batch = 16, narrow_outputs = 64, dot_chunk = 128;
+
+template <class T>
+constexpr Index narrow_columns = Tile<T>::vectors * Vec<T>::lanes;  // of W, turned at a time
+
+// to_cr = from_rc^T for `rows` rows and whole vectors of columns; rows beyond the last are written as zero up to a
+// whole vector.
+template <class T>
+void transpose_block(T* to, Index to_ld, const T* from, Index from_ld, Index rows, Index columns) {
+  constexpr Index lanes = Vec<T>::lanes;
+  for (Index c = 0; c < columns; c += lanes)
+    for (Index r = 0; r < rows; r += lanes) {
+      Vec<T> v[lanes];
+#pragma GCC unroll 16
+      for (Index i = 0; i < lanes; ++i) v[i] = r + i < rows ? load(from + (r + i) * from_ld + c) : set(T(0));
+      transpose(v);
+#pragma GCC unroll 16
+      for (Index i = 0; i < lanes; ++i) store(to + (c + i) * to_ld + r, v[i]);
+    }
+}
+
+// Sends dxt_ib^T, rows [b, b + rows) and units [i, i + units) of dX, into the sink; pads, up to a whole vector, as zero.
+template <class T, class Put>
+void put_transposed(const T* dxt_ib, Index b, Index rows, Index i, Index units, Put&& put) {
+  constexpr Index lanes = Vec<T>::lanes;
+  for (Index c = 0; c < units; c += lanes)
+    for (Index r = 0; r < rows; r += lanes) {
+      Vec<T> v[lanes];
+#pragma GCC unroll 16
+      for (Index l = 0; l < lanes; ++l) v[l] = c + l < units ? load(dxt_ib + (c + l) * gradient_rows + r) : set(T(0));
+      transpose(v);
+#pragma GCC unroll 16
+      for (Index l = 0; l < lanes; ++l)
+        if (r + l < rows) put(b + r + l, i + c, v[l]);
+    }
+}
+
+// What the sink is going to write and read, from row b and column i on.
+template <class T>
+Soon<T> soon_of(const Sink& s, Index b, Index i) {
+  Soon<T> soon;
+  soon.add(at<T>(s.dx, s.dx_ld, b, i), s.dx_ld);
+  if (s.saved) soon.add(at<T>(s.saved, s.saved_ld, b, i), s.saved_ld);
+  return soon;
+}
+
+// dX^T = W dZ^T for the columns [i, i + units) of dX and one block of batch rows, whose dZ^T is given.
+template <class T>
+void input_gradient_block(const DenseInputGradient& g, const T* dzt_ob, T* dxt_ib, Index b, Index rows, Index i,
+                          Index units) {
+  Product<T> p{};
+  p.c = dxt_ib;
+  p.c_ld = gradient_rows;
+  take_rows(p, static_cast<const T*>(g.w) + i * g.w_ld, g.w_ld, units);
+  p.b = dzt_ob;
+  p.b_ld = p.next_ld = strip<T>;
+  p.b_strip = whole_pads(g.outputs) * strip<T>;
+  p.K = g.outputs;
+  if (rows == units) p.soon = soon_of<T>(g.sink, b, i);  // a block of dX has the shape of dX^T, which is the product's
+  multiply_blocked(p, units, rows);
+  with_sink<T>(g.sink, [&](auto put) { put_transposed(dxt_ib, b, rows, i, units, put); });
+}
+
+// A block of batch rows at a time: dZ is turned once, strip by strip, and dX^T is turned back while it is in L1.
+template <class T>
+void input_gradient_chain(const DenseInputGradient& g) {
+  T* dzt_ob = static_cast<T*>(g.scratch);
+  T* dxt_ib = dzt_ob + whole_pads(g.outputs) * gradient_rows;
+  for (Index b = g.rows.begin; b < g.rows.end; b += gradient_rows) {
+    const Index rows = smaller(gradient_rows, g.rows.end - b);
+    const T* dz_bo = static_cast<const T*>(g.dz) + b * g.dz_ld;
+    for (Index r = 0; r < rows; r += strip<T>)
+      transpose_block(dzt_ob + r * whole_pads(g.outputs), strip<T>, dz_bo + r * g.dz_ld, g.dz_ld, smaller(strip<T>, rows - r),
+                      g.outputs);
+    for (Index i = g.columns.begin; i < g.columns.end; i += gradient_units)
+      input_gradient_block(g, dzt_ob, dxt_ib, b, rows, i, smaller(gradient_units, g.columns.end - i));
+  }
+}
+
+// Dot products of a row of dz with the rows w_io, w_io + w_ld, ..., a vector of them, in dot form for each chunk of 128
+// units, chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there. `head`: there
+// are as many rows, and no more units than virtual lanes, so that no loop is left.
+template <bool head, class T>
+inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
+  constexpr int lanes = Vec<T>::lanes, step = VirtualLanes<T>::lanes;
+  Vec<T> total = set(T(0));
+  for (Index chunk = 0; chunk < (head ? 1 : outputs); chunk += dot_chunk) {
+    VirtualLanes<T> sum[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; ++l) sum[l] = virtual_lanes(T(0));
+    const Index end = head ? step : smaller(chunk + dot_chunk, whole_pads(outputs));
+    for (Index o = chunk; o < end; o += step)
+#pragma GCC unroll 16
+      for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
+        const Vec<T> dz = load(dz_o + o + v * lanes);
+#pragma GCC unroll 16
+        for (int l = 0; l < lanes; ++l)
+          sum[l].part[v] = fma(dz, load(w_io + (head ? l : smaller(l, rows - 1)) * w_ld + o + v * lanes), sum[l].part[v]);
+      }
+    Vec<T> sums[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; ++l) sums[l] = first_half_of_tree(sum[l]);
+    total = total + sum_trees(sums);
+  }
+  return total;
+}
+template <class T>
+inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
+  const bool head = rows == Vec<T>::lanes && outputs <= VirtualLanes<T>::lanes;
+  return head ? dots_by_chunks<true>(dz_o, w_io, w_ld, rows, outputs) : dots_by_chunks<false>(dz_o, w_io, w_ld, rows, outputs);
+}
+
+// A batch too small to fill vectors with rows: every dX(b, i) is a dot product of a row of dZ and a row of W, those of
+// neighbours i side by side.
+template <class T>
+void input_gradient_dot(const DenseInputGradient& g) {
+  constexpr Index lanes = Vec<T>::lanes;
+  with_sink<T>(g.sink, [&](auto put) {
+    for (Index i = g.columns.begin; i < g.columns.end; i += lanes) {
+      const Index units = smaller(lanes, g.columns.end - i);
+      const T* w_io = at<T>(g.w, g.w_ld, i, 0);
+      for (Index b = g.rows.begin; b < g.rows.end; ++b)
+        put(b, i, keep_first(dots_by_chunks(at<T>(g.dz, g.dz_ld, b, 0), w_io, g.w_ld, units, g.outputs), units));
+    }
+  });
+}
+
+// Sends dX(b .. b + rows, i .. i + vectors * lanes) = dZ W^T into the sink, given W^T for these columns i.
+template <int rows, int vectors, class T, class Put>
+inline void narrow_tile(const T* dz_bo, Index dz_ld, const T* w_oi, Index outputs, Index b, Index i, Put&& put) {
+  Vec<T> acc[rows][vectors];
+#pragma GCC unroll 8
+  for (auto& row : acc)
+#pragma GCC unroll 8
+    for (Vec<T>& v : row) v = set(T(0));
+  for (Index o = 0; o < outputs; ++o, w_oi += narrow_columns<T>) {
+    Vec<T> w[vectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j) w[j] = load(w_oi + j * Vec<T>::lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const Vec<T> dz = set(dz_bo[r * dz_ld + o]);
+#pragma GCC unroll 8
+      for (int j = 0; j < vectors; ++j) acc[r][j] = fma(dz, w[j], acc[r][j]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < vectors; ++j) put(b + r, i + j * Vec<T>::lanes, acc[r][j]);
+}
+
+// Few units: there is more to turn in dZ and dX than in W.
+template <class T>
+void input_gradient_narrow(const DenseInputGradient& g) {
+  constexpr int rows = 4, vectors = Tile<T>::vectors;
+  T* w_oi = static_cast<T*>(g.scratch);
+  with_sink<T>(g.sink, [&](auto put) {
+    for (Index i = g.columns.begin; i < g.columns.end; i += narrow_columns<T>) {
+      const Index units = smaller(narrow_columns<T>, g.columns.end - i);
+      transpose_block(w_oi, narrow_columns<T>, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
+      Index b = g.rows.begin;
+      for (; units == narrow_columns<T> && b + rows <= g.rows.end; b += rows)
+        narrow_tile<rows, vectors>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi, g.outputs, b, i, put);
+      for (; b < g.rows.end; ++b)
+        for (Index c = 0; c < units; c += Vec<T>::lanes)
+          narrow_tile<1, 1>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi + c, g.outputs, b, i + c, put);
+    }
+  });
+}
+
+template <class T>
+void dense_input_gradient(const DenseInputGradient& g) noexcept {
+  const bool narrow = g.outputs <= narrow_outputs;
+  if (narrow && g.batch > 1) input_gradient_narrow<T>(g);
+  else if (g.batch < chain_batch) input_gradient_dot<T>(g);
+  else input_gradient_chain<T>(g);
+}
+
+}  // namespace thalweg::THALWEG_ISA
