@@ -189,11 +189,12 @@ from thalweg import system
 from thalweg.guard import DeferredInterrupt
 
 rng = np.random.default_rng(0)
-full, rows = sys.argv[1] != "mini", {"mini": 3000, "long": 4000, "full": 20000}[sys.argv[1]]
+full, rows = sys.argv[1] != "mini", {"mini": 3000, "long": 4000, "full": 20000, "chunks": 400000}[sys.argv[1]]
 if full:
     rows //= {"avx512": 1, "avx2": 2, "scalar": 4}[system.ISA]  # as long on all
-hidden = [tw.Dense(512, "relu")] * 3 if full else [tw.Dense(32, "relu")]
-inputs = 784 if full else 20
+wide = sys.argv[1] in ("long", "full")
+hidden = [tw.Dense(512, "relu")] * 3 if wide else [tw.Dense(64, "relu")] * 2 if full else [tw.Dense(32, "relu")]
+inputs = 784 if wide else 20
 x, y = rng.normal(size=(rows, inputs)).astype(np.float32), rng.integers(0, 10, rows)
 model = tw.Sequential([*hidden, tw.Dense(10)], inputs, seed=0)
 trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=1e-3), num_threads=int(sys.argv[2]))
@@ -228,7 +229,14 @@ print(steps, waited)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("batch", "after"),
-    [("mini", 0.25), ("full", 0.3), ("full", 0.75), *(("long", 0.4 + 0.03 * i) for i in range(5))],
+    [
+        ("mini", 0.25),
+        ("full", 0.3),
+        ("full", 0.75),
+        ("chunks", 0.4),
+        ("chunks", 0.45),
+        *(("long", 0.4 + 0.03 * i) for i in range(5)),
+    ],
 )
 def test_ctrl_c_leaves_a_whole_number_of_steps(batch, threads, after):
     result = run(INTERRUPTED, batch, str(threads), str(after))

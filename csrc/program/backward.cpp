@@ -23,7 +23,7 @@ void Builder::activate_backward(int value) {
   if (saved_[value] == none) return;
   Step& step = add_step(Kind::pass_gradient, batch_rows,
                         {{saved_[value], batch_rows, false}, {gradient_[value], batch_rows, true}},
-                        4.0 * spec().batch * graph_.width[value]);
+                        4.0 * rows() * graph_.width[value]);
   step.input = gradient_[value];
   step.output = gradient_[value];
   step.saved = saved_[value];
@@ -45,7 +45,7 @@ void Builder::into_sink(Step& step, int value) {
 void Builder::pass(int from, int to) {
   const Space owner = owner_[to];
   Step& step = add_step(Kind::pass_gradient, owner, {{gradient_[from], owner, false}},
-                        4.0 * spec().batch * graph_.width[to]);
+                        4.0 * rows() * graph_.width[to]);
   step.input = gradient_[from];
   into_sink(step, to);
 }
@@ -53,7 +53,7 @@ void Builder::pass(int from, int to) {
 void Builder::softmax_gradient(int l) {
   Step& step = add_step(Kind::softmax_gradient, batch_rows,
                         {{value_[l + 1], batch_rows, false}, {gradient_[l + 1], batch_rows, true}},
-                        8.0 * spec().batch * graph_.width[l + 1]);
+                        8.0 * rows() * graph_.width[l + 1]);
   step.other = value_[l + 1];
   step.input = gradient_[l + 1];
   step.output = gradient_[l + 1];
@@ -76,7 +76,7 @@ void Builder::dense_input_gradient(int l) {
 void Builder::dropout_gradient(int l) {
   const Space owner = owner_[layer(l).input];
   Step& step = add_step(Kind::dropout_gradient, owner, {{gradient_[l + 1], owner, false}},
-                        20.0 * spec().batch * graph_.width[l + 1]);
+                        20.0 * rows() * graph_.width[l + 1]);
   step.input = gradient_[l + 1];
   step.layer = l;
   into_sink(step, layer(l).input);
@@ -84,7 +84,7 @@ void Builder::dropout_gradient(int l) {
 
 void Builder::layer_norm_gradients(int l) {
   const int p = graph_.parameter[l], in = layer(l).input;
-  const double flops = 10.0 * spec().batch * graph_.width[l + 1];
+  const double flops = 10.0 * rows() * graph_.width[l + 1];
   const auto set = [&](Step& step) {
     step.input = gradient_[l + 1];
     step.other = value_[in];
@@ -118,7 +118,7 @@ void Builder::batch_norm_gradient(int l) {
                          {weight_[p], owner, false},
                          {norm_[l].mean, owner, false},
                          {norm_[l].scale, owner, false}},
-                        20.0 * spec().batch * graph_.width[l + 1]);
+                        20.0 * rows() * graph_.width[l + 1]);
   if (trains(layer(l))) step.accesses.push_back({weight_gradient_[p], owner, true});
   step.layer = l;
   step.input = gradient_[l + 1];
@@ -131,7 +131,7 @@ void Builder::batch_norm_gradient(int l) {
 void Builder::weight_gradient(int l) {
   const int p = graph_.parameter[l], in = layer(l).input;
   const bool columns = by_columns(l);
-  const Space owner = owner_of_weights(l);
+  const Space owner = in_chunks() ? batch_rows : owner_of_weights(l);
   Step& step = add_step(Kind::weight_gradient, owner,
                         {{value_[in], columns ? whole : owner, false},
                          {gradient_[l + 1], columns || owner == batch_rows ? owner : whole, false},

@@ -1,5 +1,5 @@
 // Turns every step of a plan into the arguments of its kernel, once for each thread: pointers into the arena and the
-// storage, and the range that the thread owns.
+// storage, and the range that the thread owns of the rows, plan_.extents[batch_rows], that are taken at a time.
 #include "program/program.hpp"
 
 namespace thalweg {
@@ -71,7 +71,7 @@ Range Program::columns_of(const Step& step, Range own) const {
 }
 
 Range Program::rows_of(const Step& step, Range own) const {
-  return step.owner == batch_rows ? own : Range{0, plan_.spec.batch};
+  return step.owner == batch_rows ? own : Range{0, plan_.extents[batch_rows]};
 }
 
 // Of a parameter: all where its columns are owned, or the rows of the batch.
@@ -231,13 +231,15 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
   const ParameterPlan& p = plan_.parameters[step.parameter];
   const bool from_user = plan_.spec.in_place && step.other == input_buffer;
   const Range inputs = inputs_of(step, own);
-  return {parameter(step.parameter, thread),
+  Parameter seen = parameter(step.parameter, thread);
+  if (plan_.in_chunks()) seen.g = data(plan_.find("sums"), thread) + p.offset * size_of(plan_.spec.dtype);
+  return {seen,
           from_user ? nullptr : data(step.other, thread),
           ld(step.other),
           data(step.input, thread),
           ld(step.input),
           data(plan_.find("scratch"), thread),
-          plan_.spec.batch,
+          plan_.extents[batch_rows],
           p.bias && inputs.end == p.inputs,
           plan_.spec.fused ? plan_.spec.rule : Rule::none,
           nullptr,
@@ -258,6 +260,15 @@ Update Program::bind_update(const Step& step, Range own) const {
           step.by_columns ? with_pads(own, p) : Range{0, p.ld}};
 }
 
+Program::Tasks Program::bind_all() const {
+  Tasks tasks;
+  for (int thread = 0; thread < plan_.threads; ++thread) {
+    tasks.emplace_back();
+    for (const Step& step : plan_.steps) tasks.back().push_back(bind(step, thread));
+  }
+  return tasks;
+}
+
 Program::Task Program::bind(const Step& step, int thread) const {
   const Range own = step.kind == Kind::gram ? own_of_gram(step, thread) : plan_.owned(step.owner, thread);
   if (own.begin == own.end) return Nothing{};
@@ -267,7 +278,7 @@ Program::Task Program::bind(const Step& step, int thread) const {
       return GatherTargets{bind_gather(step, own, thread)};
     case Kind::gather_labels:
       return GatherLabels{data(step.output, thread), plan_.buffers[step.other].columns, {}, nullptr, own};
-    case Kind::gather_weights: return GatherWeights{bind_gather(step, own, thread)};
+    case Kind::gather_weights: return GatherWeights{bind_gather(step, {0, plan_.spec.batch}, thread)};
     case Kind::dense_forward: return bind_forward(step, own, thread);
     case Kind::activate: return bind_activate(step, own, thread);
     case Kind::add: return bind_add(step, own, thread);

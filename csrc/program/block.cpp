@@ -27,13 +27,11 @@ void Builder::block_buffers() {
 }
 
 // Before the block's first step: its rows, their products with each other, and with the weights of now. That comes last
-// and waits for all of gram, so that no step has to; steps by one thread follow another that makes gram for them.
+// and waits for all of gram, so that no step has to; steps by one thread follow another that makes gram for them then.
 void Builder::begin_block() {
   gather();
   if (!steps_by_one()) gram();
   block_product();
-  plan_.meanwhile = static_cast<int>(plan_.steps.size());
-  if (steps_by_one()) gram();
 }
 
 void Builder::gram() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "program/chunks.hpp"
 #include "program/layout.hpp"
 
 namespace thalweg {
@@ -30,7 +31,10 @@ Plan Builder::build() && {
     loss_buffers();
     parameter_buffers();
     block_buffers();
+    gather_weights();
     if (in_block()) begin_block();
+    plan_.meanwhile = static_cast<int>(plan_.steps.size());
+    if (steps_by_one()) gram();
     set_mark(begin);
     if (!in_block()) gather();
     for (int l = 0; l < layers(); ++l) forward(l);
@@ -53,7 +57,7 @@ Plan Builder::build() && {
 // Who makes the values that layer l puts out, and their gradient: an elementwise layer goes with what it reads.
 Space Builder::owner_of_output(int l) const {
   const LayerSpec& it = layer(l);
-  if (steps_by_one()) return batch_rows;
+  if (steps_by_one() || in_chunks()) return batch_rows;
   if (it.kind == LayerKind::dense) return by_columns(l) ? units_of(l + 1) : batch_rows;
   if (it.kind == LayerKind::layer_norm) return batch_rows;
   const bool of_batch = it.kind == LayerKind::batch_norm && spec().backward;
@@ -88,13 +92,14 @@ bool Builder::private_input() const {
 // ---- buffers ----------------------------------------------------------------------------------------------------
 
 int Builder::add_matrix(const std::string& name, Index rows, Index columns, bool per_thread) {
-  plan_.buffers.push_back({name, rows, columns, leading_dimension(columns, spec().dtype), per_thread, true, 0});
+  const bool own = per_thread || in_chunks();
+  plan_.buffers.push_back({name, rows, columns, leading_dimension(columns, spec().dtype), own, true, 0});
   return static_cast<int>(plan_.buffers.size()) - 1;
 }
 
 // One number a row, without pads.
 int Builder::add_column(const std::string& name, Index rows, bool per_thread) {
-  plan_.buffers.push_back({name, rows, 1, 1, per_thread, true, 0});
+  plan_.buffers.push_back({name, rows, 1, 1, per_thread || in_chunks(), true, 0});
   return static_cast<int>(plan_.buffers.size()) - 1;
 }
 
@@ -104,22 +109,21 @@ int Builder::add_outside(const std::string& name, Index rows, Index columns) {
 }
 
 void Builder::value_buffers() {
-  const Index batch = spec().batch;
-  plan_.extents.push_back(batch);
+  plan_.extents.push_back(rows());
   for (int v = 0; v < graph_.values(); ++v) {
     const std::string number = std::to_string(v);
     const Index width = graph_.width[v];
     plan_.extents.push_back(width);
-    const Index rows = v == 0 && in_block() ? block_rows() : batch;
-    value_.push_back(add_matrix(v == 0 ? "x" : "y" + number, rows, width, v == 0 && private_input()));
+    const Index height = v == 0 && in_block() ? block_rows() : rows();
+    value_.push_back(add_matrix(v == 0 ? "x" : "y" + number, height, width, v == 0 && private_input()));
     const bool last = v == last_value();
     const bool wanted = spec().backward ? graph_.wanted[v] || last : last && spec().loss != Loss::none;
-    gradient_.push_back(wanted ? add_matrix(v == 0 ? "dx" : "dy" + number, batch, width) : none);
+    gradient_.push_back(wanted ? add_matrix(v == 0 ? "dx" : "dy" + number, rows(), width) : none);
     const Activation activation = v == 0 ? Activation::identity : layer(v - 1).activation;
     saved_.push_back(activation == Activation::identity || activation == Activation::softmax ? none : value_[v]);
     if (!spec().backward || !keeps_input(activation)) continue;
     const bool dense = layer(v - 1).kind == LayerKind::dense;
-    saved_[v] = dense ? add_matrix("z" + number, batch, width) : value_[layer(v - 1).input];
+    saved_[v] = dense ? add_matrix("z" + number, rows(), width) : value_[layer(v - 1).input];
   }
   sent_.resize(graph_.values());
 }
@@ -129,23 +133,24 @@ void Builder::norm_buffers() {
   norm_.resize(layers());
   for (int l = 0; l < layers(); ++l) {
     const std::string number = std::to_string(l + 1);
-    const Index rows = spec().batch, units = layer(l).units;
+    const Index units = layer(l).units;
     if (layer(l).kind == LayerKind::layer_norm)
-      norm_[l] = {add_column("mean" + number, rows), none, add_column("scale" + number, rows)};
+      norm_[l] = {add_column("mean" + number, rows()), none, add_column("scale" + number, rows())};
     if (layer(l).kind == LayerKind::batch_norm && spec().backward)
       norm_[l] = {add_matrix("mean" + number, 1, units), add_matrix("variance" + number, 1, units),
                   add_matrix("scale" + number, 1, units)};
   }
 }
 
+// Losses and weights of rows are kept for the whole batch.
 void Builder::loss_buffers() {
   if (spec().loss == Loss::none) return;
-  const Index batch = spec().batch;
   const bool labels = spec().targets == Targets::labels;
-  targets_ = labels ? add_column("labels", batch) : add_matrix("targets", batch, graph_.width.back());
-  loss_ = add_column("loss", batch);
-  fault_ = layers() > 0 ? add_column("fault", batch) : none;
-  row_weight_ = spec().weighted ? add_column("weight", batch, true) : none;
+  targets_ = labels ? add_column("labels", rows()) : add_matrix("targets", rows(), graph_.width.back());
+  loss_ = add_column("loss", spec().batch);
+  plan_.buffers[loss_].per_thread = false;
+  fault_ = layers() > 0 ? add_column("fault", rows()) : none;
+  row_weight_ = spec().weighted ? add_column("weight", spec().batch, true) : none;
 }
 
 void Builder::parameter_buffers() {
@@ -155,6 +160,7 @@ void Builder::parameter_buffers() {
     weight_gradient_.push_back(add_outside("dw" + number, p.rows(), p.ld));
   }
   scratch_ = add_matrix("scratch", 1, scratch_elements(), true);
+  if (in_chunks()) add_matrix("sums", waiting_sums, parameter_elements(plan_.parameters), true);
 }
 
 // What is inside the network and touched by columns lies apart for each thread: where these lie side by side, the
@@ -196,7 +202,7 @@ Index Builder::scratch_elements() const {
   Index most = 1;
   for (const ParameterPlan& p : plan_.parameters) {
     most = std::max(most, input_gradient_scratch(p.outputs));
-    most = std::max(most, weight_gradient_scratch(p.inputs, spec().batch));
+    most = std::max(most, weight_gradient_scratch(p.inputs, rows()));
   }
   return spec().backward ? most : 1;
 }
@@ -217,7 +223,7 @@ Step& Builder::add_step(Kind kind, Space owner, std::vector<Access> accesses, do
 Step& Builder::add_layer_step(Kind kind, int l, Space owner, std::vector<Access> accesses, double flops_per_element) {
   accesses.push_back({value_[layer(l).input], owner, false});
   accesses.push_back({value_[l + 1], owner, true});
-  Step& step = add_step(kind, owner, std::move(accesses), flops_per_element * spec().batch * graph_.width[l + 1]);
+  Step& step = add_step(kind, owner, std::move(accesses), flops_per_element * rows() * graph_.width[l + 1]);
   step.layer = l;
   step.input = value_[layer(l).input];
   step.output = value_[l + 1];
@@ -230,13 +236,20 @@ Step& Builder::add_layer_step(Kind kind, int l, Space owner, std::vector<Access>
 
 double Builder::product_flops(int l) const {
   const ParameterPlan& p = plan_.parameters[graph_.parameter[l]];
-  return 2.0 * spec().batch * p.inputs * p.outputs;
+  return 2.0 * rows() * p.inputs * p.outputs;
+}
+
+// Before the mark `begin`, since a batch may come in chunks: its weights are summed before the first of them.
+void Builder::gather_weights() {
+  if (!spec().weighted) return;
+  Step& weights = add_step(Kind::gather_weights, every_thread, {{row_weight_, every_thread, true}}, 0);
+  weights.output = row_weight_;
 }
 
 void Builder::gather() {
   if (spec().in_place) return;
   const Space owner = private_input() ? every_thread : batch_rows;
-  Step& gather = add_step(Kind::gather, owner, {{value_[0], owner, true}}, 10.0 * spec().batch * spec().inputs);
+  Step& gather = add_step(Kind::gather, owner, {{value_[0], owner, true}}, 10.0 * rows() * spec().inputs);
   gather.output = value_[0];
   if (fault_ != none && layer(0).kind != LayerKind::dense) {  // what comes first may hide a NaN or infinity
     gather.other = fault_;
@@ -274,10 +287,6 @@ void Builder::norm_forward(int l) {
 
 void Builder::loss() {
   if (spec().loss == Loss::none) return;
-  if (spec().weighted) {
-    Step& weights = add_step(Kind::gather_weights, every_thread, {{row_weight_, every_thread, true}}, 0);
-    weights.output = row_weight_;
-  }
   const Kind kind = spec().targets == Targets::labels ? Kind::gather_labels : Kind::gather;
   Step& targets = add_step(kind, batch_rows, {{targets_, batch_rows, true}}, 0);
   targets.output = targets_;
@@ -287,7 +296,7 @@ void Builder::loss() {
                                   {gradient_.back(), batch_rows, true},
                                   {loss_, batch_rows, true}};
   if (fault_ != none) accesses.push_back({fault_, batch_rows, false});
-  Step& loss = add_step(Kind::row_loss, batch_rows, std::move(accesses), 30.0 * spec().batch * graph_.width.back());
+  Step& loss = add_step(Kind::row_loss, batch_rows, std::move(accesses), 30.0 * rows() * graph_.width.back());
   loss.input = value_.back();
   loss.other = targets_;
   loss.output = gradient_.back();

@@ -22,6 +22,7 @@ class Builder {
 
  private:
   const Spec& spec() const { return plan_.spec; }
+  Index rows() const { return spec().rows_at_a_time(); }
   const LayerSpec& layer(int l) const { return spec().layers[l]; }
   int layers() const { return static_cast<int>(spec().layers.size()); }
   int last_value() const { return layers(); }
@@ -48,10 +49,12 @@ class Builder {
   void set_mark(Mark mark) { plan_.marks[mark] = static_cast<int>(plan_.steps.size()); }
   static Space needed(Space owner) { return owner == batch_rows ? batch_rows : whole; }
   bool steps_by_one() const { return schedule_.steps_by_one; }
+  bool in_chunks() const { return spec().chunk > 0; }
   Space part_of_parameter(Space owner) const { return owner == batch_rows && !steps_by_one() ? whole : owner; }
   Space owner_of_weights(int l) const;
   double product_flops(int l) const;
 
+  void gather_weights();
   void gather();
   void forward(int l);
   void dense_forward(int l);

@@ -84,6 +84,7 @@ std::string Plan::describe() const {
   std::string text = "schedule: " + schedule + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") +
                      (spec.fused ? ", fused" : "") +
                      (spec.block > 1 ? ", blocks of " + std::to_string(spec.block) + " steps" : "") +
+                     (in_chunks() ? ", " + std::to_string(spec.chunk) + " rows a chunk" : "") +
                      (own_columns ? ", own columns" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
                      "before  step            owner          Mflop    output <- inputs\n";
   for (size_t i = 0; i < steps.size(); ++i) {
@@ -92,6 +93,7 @@ std::string Plan::describe() const {
     if (steps_by_one && step == meanwhile) text += "-- meanwhile, by another thread\n";
     if (spec.block > 1 && step == marks[begin]) text += steps_by_one ? "-- for each step, by one thread\n" : "-- for each step\n";
     if (spec.block > 1 && step == marks[updated]) text += "-- once a block\n";
+    if (in_chunks() && step == marks[begin]) text += "-- for each chunk, by one thread\n";
     text += line_of(*this, steps[i]);
   }
   char barriers[32];

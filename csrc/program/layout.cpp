@@ -21,27 +21,34 @@ bool any_conflict(const Plan& plan, const std::vector<Access>& before, const std
 
 constexpr int meeting = -1;
 
+// Whether a thread makes a step while others may make other steps.
+bool alone(const Plan& plan, int step) {
+  return plan.steps_by_one || (plan.in_chunks() && step < plan.marks[differentiated]);
+}
+
 Index round_up(Index n, Index unit) { return (n + unit - 1) / unit * unit; }
 
 }  // namespace
 
 // Walks the steps round and round, as training does, until no walk asks for another barrier; those between the marks
-// twice, as in a block. Before and after steps by one thread all threads meet anyway, and what is made for it meanwhile it
-// follows step by step.
+// twice, as in a block. Before and after steps by one thread, and before threads take chunks, all meet anyway; what is made
+// meanwhile for the one thread it follows step by step.
 void place_barriers(Plan& plan) {
   if (plan.threads == 1) return;
   std::vector<int> walk;
   const auto walk_on = [&](int from, int to) {
     for (int i = from; i < to; ++i) walk.push_back(i);
   };
-  const auto meet = [&] {
-    if (plan.steps_by_one) walk.push_back(meeting);
+  const auto meet = [&](bool where) {
+    if (where) walk.push_back(meeting);
   };
   walk_on(0, plan.meanwhile);
-  meet();
-  walk_on(plan.marks[begin], plan.marks[updated]);
-  walk_on(plan.marks[begin], plan.marks[updated]);
-  meet();
+  meet(plan.steps_by_one);
+  for (int round = 0; round < 2; ++round) {
+    meet(plan.in_chunks());
+    walk_on(plan.marks[begin], plan.marks[updated]);
+  }
+  meet(plan.steps_by_one);
   walk_on(plan.marks[updated], static_cast<int>(plan.steps.size()));
   std::vector<Access> since;  // all accesses since the last barrier
   for (bool changed = true; changed;) {
@@ -58,7 +65,7 @@ void place_barriers(Plan& plan) {
     }
   }
   for (int i = plan.marks[begin]; i < plan.marks[updated]; ++i)
-    require(!(plan.steps_by_one && plan.steps[i].barrier), "no other thread comes to a barrier in steps by one");
+    require(!(alone(plan, i) && plan.steps[i].barrier), "no other thread comes to a barrier here");
 }
 
 void place_buffers(Plan& plan) {

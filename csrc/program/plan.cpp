@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "program/builder.hpp"
+#include "program/chunks.hpp"
 #include "program/graph.hpp"
 #include "program/schedule.hpp"
 
@@ -56,7 +57,8 @@ void check(const Spec& spec, const Machine& machine) {
 }  // namespace
 
 Range Plan::owned(Space space, int thread) const {
-  if (space == every_thread) return {0, spec.batch * spec.block};
+  if (space == every_thread) return {0, extents[batch_rows] * spec.block};
+  if (space == batch_rows && in_chunks()) return {0, extents[batch_rows]};
   const Index extent = extents[space], grains = (extent + padding - 1) / padding;
   const auto cut = [&](Index t) { return std::min(extent, grains * t / threads * padding); };
   return {cut(thread), cut(thread + 1)};
@@ -68,12 +70,17 @@ bool Plan::alike(const Access& a, const Access& b) const {
   return of_units && extents[a.space] == extents[b.space];
 }
 
-// Those outside the marks come once a block; steps by one thread begin and end with one.
+// Those outside the marks come once a block; steps by one thread begin and end with one, chunks begin with one.
 double Plan::barriers_a_step() const {
-  int inside = 0, outside = steps_by_one ? 2 : 0;
+  int inside = in_chunks() ? 1 : 0, outside = steps_by_one ? 2 : 0;
   for (int i = 0; i < static_cast<int>(steps.size()); ++i)
     (in_rounds(i) ? inside : outside) += steps[i].barrier;
   return inside + double(outside) / spec.block;
+}
+
+Index Plan::times_a_round(int step) const {
+  const bool for_each = in_chunks() && step >= marks[begin] && step < marks[differentiated];
+  return for_each ? (chunks() + threads - 1) / threads : 1;
 }
 
 int Plan::find(const std::string& buffer) const {
@@ -111,7 +118,7 @@ Plan make_plan(const Spec& spec, const Machine& machine, Index lanes) {
   Plan best;
   std::string considered;
   for (const Schedule& schedule : schedules(spec, machine)) {
-    Plan plan = build_plan(spec, schedule);
+    Plan plan = build_plan(schedule.in_chunks ? in_chunks(spec) : spec, schedule);
     plan.price = price_of(plan, machine, lanes);
     considered += describe_price(plan);
     const double margin = plan.threads > best.threads ? worth_threads : 1;

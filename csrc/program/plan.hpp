@@ -139,7 +139,7 @@ struct Price {
 struct Plan {
   Spec spec;
   int threads = 1;
-  std::string schedule;     // "one thread", "rows", "columns", "columns first", "steps by one"
+  std::string schedule;     // "one thread", "rows", "chunks", "columns", "columns first", "steps by one"
   std::string considered;   // every candidate with its price
   Price price{};
   std::vector<ParameterPlan> parameters;
@@ -160,6 +160,9 @@ struct Plan {
   // cut alike; in a parameter the units below are rows and its own are columns.
   bool alike(const Access& a, const Access& b) const;
   bool in_rounds(int step) const { return step >= marks[begin] && step < marks[updated]; }  // not once a block
+  bool in_chunks() const { return spec.chunk > 0; }
+  Index chunks() const { return (spec.batch + spec.chunk - 1) / spec.chunk; }
+  Index times_a_round(int step) const;  // how often a thread makes a step: once, or for each of its chunks
   double barriers_a_step() const;
   Index arena_bytes() const { return shared_bytes + threads * thread_bytes; }
   int find(const std::string& buffer) const;  // none where there is no such buffer

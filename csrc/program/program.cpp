@@ -11,11 +11,8 @@ namespace thalweg {
 Program::Program(const Plan& plan, const KernelTable& table, const Storage& storage)
     : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads) {
   if (plan_.own_columns) make_own_columns();
-  for (int thread = 0; thread < plan_.threads; ++thread) {
-    std::vector<Task> tasks;
-    for (const Step& step : plan_.steps) tasks.push_back(bind(step, thread));
-    tasks_.push_back(std::move(tasks));
-  }
+  tasks_ = bind_all();
+  if (plan_.in_chunks()) bind_rest();
 }
 
 Outcome Program::run(const Slice& slice, Mark from, Mark to) noexcept {
@@ -23,7 +20,12 @@ Outcome Program::run(const Slice& slice, Mark from, Mark to) noexcept {
   outcome_ = {0, Status::done};
   gram_made_.reach(slice.first);
   asked_ = std::chrono::steady_clock::now();
-  const auto body = [&](int thread) { walk({slice, thread, 0, slice.first, 0, 0, 1, double(plan_.spec.batch), false}, from, to); };
+  const auto body = [&](int thread) {
+    Moment moment{slice, thread};
+    moment.row = slice.first;
+    moment.weight_sum = double(plan_.spec.batch);
+    walk(moment, from, to);
+  };
   if (!run_threads(plan_.threads, body)) return {0, Status::no_threads};
   if (stop_) outcome_.status = Status::stopped;
   return outcome_;
@@ -51,7 +53,7 @@ void Program::walk(Moment moment, Mark from, Mark to) {
 // A block that ends early still updates with the steps that it has made.
 Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
   moment.block_rows = std::min(plan_.spec.block, moment.slice.steps - moment.round) * plan_.spec.batch;
-  walk_steps(moment, 0, plan_.meanwhile);
+  if (from == begin) walk_steps(moment, 0, plan_.meanwhile);
   const Next next = plan_.steps_by_one ? one_walks_rounds(moment, from, to) : walk_rounds(moment, from, to);
   moment.block_rows = moment.row_in_block;
   walk_steps(moment, plan_.marks[updated], static_cast<int>(plan_.steps.size()));
@@ -62,7 +64,7 @@ Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
 Program::Next Program::walk_rounds(Moment& moment, Mark from, Mark to) {
   const Index batch = plan_.spec.batch;
   for (moment.row_in_block = 0; moment.row_in_block < moment.block_rows; moment.row_in_block += batch) {
-    const Next next = walk_steps(moment, plan_.marks[from], plan_.marks[to]);
+    const Next next = plan_.in_chunks() ? walk_chunks(moment) : walk_steps(moment, plan_.marks[from], plan_.marks[to]);
     if (next == Next::end) return next;
     ++moment.round;
     moment.row += batch;
@@ -96,11 +98,12 @@ bool Program::records(int thread) const {
 }
 
 Program::Next Program::walk_steps(Moment& moment, int from, int to) {
+  const std::vector<Task>& tasks = (moment.in_rest ? rest_ : tasks_)[moment.thread];
   for (int i = from; i < to; ++i) {
     const Step& step = plan_.steps[i];
     if (step.barrier) moment.stop = barrier_.wait(moment.thread, stop_.load(std::memory_order_relaxed));
     moment.pieces = step.pieces;
-    const Next next = std::visit([&](const auto& task) { return run(task, moment); }, tasks_[moment.thread][i]);
+    const Next next = std::visit([&](const auto& task) { return run(task, moment); }, tasks[i]);
     if (next != Next::step) return next;
   }
   return Next::step;
@@ -147,12 +150,12 @@ void Program::in_pieces(const Moment& moment, Range& rows, Range& columns, Call&
 
 Array Program::rows_from(const Array& array, const Moment& moment) const {
   Array rows = array;
-  if (!moment.slice.order) rows.data = static_cast<const char*>(array.data) + moment.row * array.row_stride;
+  if (!moment.slice.order) rows.data = static_cast<const char*>(array.data) + moment.first_row() * array.row_stride;
   return rows;
 }
 
 const Index* Program::order_from(const Moment& moment) const {
-  return moment.slice.order ? moment.slice.order + moment.row : nullptr;
+  return moment.slice.order ? moment.slice.order + moment.first_row() : nullptr;
 }
 
 Program::Next Program::run(const GatherInput& task, Moment& moment) {
@@ -207,6 +210,9 @@ Program::Next Program::run(const DenseForward& task, Moment& moment) {
 Program::Next Program::run(const RowLoss& task, Moment& moment) {
   RowLoss loss = task;
   loss.scale = moment.weight_sum == 0 ? 0 : 1 / moment.weight_sum;
+  const Index before = moment.row_in_step * size_of(plan_.spec.dtype);
+  loss.loss = static_cast<char*>(task.loss) + before;
+  if (task.weight) loss.weight = static_cast<const char*>(task.weight) + before;
   table_.row_loss(loss);
   return Next::step;
 }
@@ -216,7 +222,7 @@ template <class Kernel>
 Program::Next Program::drop(void (*kernel)(const Kernel&) noexcept, DropoutOf<Kernel> task, const Moment& moment) {
   const auto step = static_cast<std::uint64_t>(moment.slice.step + moment.round);
   task.key = random_word(mix(moment.slice.seed), step, static_cast<std::uint64_t>(task.layer));
-  task.first_row = moment.slice.rows_before;
+  task.first_row = moment.slice.rows_before + moment.row_in_step;
   kernel(task);
   return Next::step;
 }
@@ -230,6 +236,7 @@ Program::Next Program::run(const DenseInputGradient& task, Moment& moment) {
 Program::Next Program::run(const DenseWeightGradient& task, Moment& moment) {
   DenseWeightGradient gradient = task;
   gradient.scalars = scalars_of(moment);
+  if (plan_.in_chunks()) gradient.parameter.g = static_cast<char*>(gradient.parameter.g) + moment.sum * bytes_of_sum();
   if (!gradient.x) {
     gradient.x = rows_from(moment.slice.x, moment).data;
     gradient.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);

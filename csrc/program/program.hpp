@@ -79,6 +79,7 @@ class Program {
                             DropoutOf<DropoutGradient>, DenseInputGradient, DenseWeightGradient, LayerNormInputGradient,
                             LayerNormWeightGradient, BatchNormGradient, Commit, CommitStatistics, Update, BlockProduct, Gram,
                             BlockForward, KeepStep, BlockUpdate>;
+  using Tasks = std::vector<std::vector<Task>>;  // of each thread, one a step
   enum class Next { step, round, end };  // go on with the next step; with the next round of steps; not at all
   struct RoundsEnd {
     Index round;
@@ -89,14 +90,20 @@ class Program {
   struct Moment {
     const Slice& slice;
     int thread;
-    Index round, row;    // round of steps, and its first row in the order
-    Index block_rows;    // of the block of steps at hand; of a plan without blocks, of the step
-    Index row_in_block;  // the step's first
-    int pieces;          // of the step at hand
-    double weight_sum;   // of the batch's rows
-    bool stop;           // agreed by all threads at the last barrier
+    Index round = 0, row = 0;  // round of steps, and its first row in the order
+    Index block_rows = 0;      // of the block of steps at hand; of a plan without blocks, of the step
+    Index row_in_block = 0;    // the step's first
+    Index row_in_step = 0;     // the chunk's first
+    bool in_rest = false;      // whether the chunk is the last, and smaller than the others
+    Index sum = 0;             // which of the thread's sums is made
+    int pieces = 1;            // of the step at hand
+    double weight_sum = 0;     // of the batch's rows
+    bool stop = false;         // agreed by all threads at the last barrier
+    Index first_row() const { return row + row_in_step; }
   };
 
+  Tasks bind_all() const;
+  void bind_rest();
   Task bind(const Step& step, int thread) const;
   Gather bind_gather(const Step& step, Range rows, int thread) const;
   DenseForward bind_forward(const Step& step, Range own, int thread) const;
@@ -137,6 +144,11 @@ class Program {
   Next walk_rounds(Moment& moment, Mark from, Mark to);
   Next one_walks_rounds(Moment& moment, Mark from, Mark to);
   bool records(int thread) const;
+  Next walk_chunks(Moment& moment);
+  void take_chunks(Moment& moment);
+  void walk_chunk(Moment& moment, Index chunk);
+  void add_sum(int thread, Index sum, Index chunk);
+  Index bytes_of_sum() const { return ld(plan_.find("sums")) * size_of(plan_.spec.dtype); }
   Next walk_steps(Moment& moment, int from, int to);
   template <class Touch>
   void each_line_ahead(const Moment& moment, Index rows, Touch&& touch) const;
@@ -196,8 +208,10 @@ class Program {
   Arena arena_;
   std::vector<OwnColumns> own_columns_;  // of each thread, where the plan says so
   Barrier barrier_;
-  std::vector<std::vector<Task>> tasks_;  // of each thread, one a step
+  Tasks tasks_, rest_;                    // for the rows of a batch, or of a chunk; for those of a smaller last chunk
   Progress gram_made_;                    // the place in the order to which the block's gram is there, of steps by one
+  std::atomic<Index> chunk_taken_{0};     // the next that a thread may take
+  Progress sums_added_;                   // so many chunks' gradients are in their sum
   std::atomic<bool> stop_{false};         // set by thread 0 alone
   std::chrono::steady_clock::time_point asked_;
   Outcome outcome_{};                     // steps by thread 0, status by the thread that records

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "program/chunks.hpp"
+
 namespace thalweg {
 
 namespace {
@@ -47,6 +49,7 @@ std::vector<Schedule> schedules(const Spec& spec, const Machine& machine) {
   const size_t layers = spec.layers.size();
   const bool block = spec.block > 1;  // there the first layer's columns are owned, however few
   std::vector<Schedule> all;
+  if (may_chunk(spec, machine.threads)) return {{"chunks", machine.threads, std::vector<bool>(layers, false), false, true}};
   if (machine.threads == 1 || !machine.exactly) all.push_back({"one thread", 1, std::vector<bool>(layers, block)});
   if (machine.threads == 1) return all;
   const int threads = machine.threads;
@@ -110,7 +113,8 @@ Price price_of(const Plan& plan, const Machine& machine, Index lanes) {
   double rounds = 0, meanwhile = 0;
   for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i) {
     const bool aside = i >= plan.meanwhile && i < plan.marks[begin];
-    (aside ? meanwhile : plan.in_rounds(i) ? rounds : price.compute_us) += compute_us(plan, plan.steps[i], lanes);
+    (aside ? meanwhile : plan.in_rounds(i) ? rounds : price.compute_us) +=
+        plan.times_a_round(i) * compute_us(plan, plan.steps[i], lanes);
   }
   price.compute_us += std::max(rounds, meanwhile);
   const double barriers = plan.barriers_a_step();

@@ -16,6 +16,7 @@ struct Schedule {
   int threads;
   std::vector<bool> by_columns;
   bool steps_by_one = false;  // of exact-block SGD: what is not shared by the steps of a block is one thread's
+  bool in_chunks = false;     // of a large batch: chunks.hpp
 };
 
 // More threads must promise this share of the time of fewer: they wait for each other where others use the cores too.

@@ -64,9 +64,12 @@ struct Spec {
   bool fused = false;
   bool many_steps = false;  // a run is to go over many steps, for which it may prepare
   Index block = 1;  // more: exact-block SGD, the first layer's updates of so many steps at a time (block.cpp)
+  Index chunk = 0;  // > 0, set by the planner: so many of the batch's rows at a time until all gradients are there (chunks.cpp)
   bool input_gradient = false;
   bool in_place = false;  // x has our dtype, neighbouring columns and the batch's order: no gather
   Index flat = 0;         // > 0: no layers, one parameter of so many elements, to be updated
+
+  Index rows_at_a_time() const { return chunk > 0 ? chunk : batch; }
 };
 
 // What the planner may use. barrier_ns: the measured cost of a barrier between two threads.

@@ -31,6 +31,7 @@ class Progress {
  public:
   void reach(std::uint64_t place) { reached_.store(place, std::memory_order_release); }
   void wait_for(std::uint64_t place) const { wait_until(reached_, place); }
+  bool is_at(std::uint64_t place) const { return reached_.load(std::memory_order_acquire) >= place; }
 
  private:
   alignas(128) std::atomic<std::uint64_t> reached_{0};  // two lines: the hardware fetches pairs
