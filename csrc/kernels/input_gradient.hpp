@@ -164,21 +164,27 @@ inline void narrow_tile(const T* dz_bo, Index dz_ld, const T* w_oi, Index output
     for (int j = 0; j < vectors; ++j) put(b + r, i + j * Vec<T>::lanes, acc[r][j]);
 }
 
+// All rows of so many vectors of columns.
+template <int rows, int vectors, class T, class Put>
+void narrow_strip(const DenseInputGradient& g, const T* w_oi, Index i, Put&& put) {
+  Index b = g.rows.begin;
+  for (; b + rows <= g.rows.end; b += rows)
+    narrow_tile<rows, vectors>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi, g.outputs, b, i, put);
+  for (; b < g.rows.end; ++b) narrow_tile<1, vectors>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi, g.outputs, b, i, put);
+}
+
 // Few units: there is more to turn in dZ and dX than in W.
 template <class T>
 void input_gradient_narrow(const DenseInputGradient& g) {
-  constexpr int rows = 4, vectors = Tile<T>::vectors;
+  constexpr int vectors = Tile<T>::vectors;
   T* w_oi = static_cast<T*>(g.scratch);
   with_sink<T>(g.sink, [&](auto put) {
     for (Index i = g.columns.begin; i < g.columns.end; i += narrow_columns<T>) {
       const Index units = smaller(narrow_columns<T>, g.columns.end - i);
       transpose_block(w_oi, narrow_columns<T>, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
-      Index b = g.rows.begin;
-      for (; units == narrow_columns<T> && b + rows <= g.rows.end; b += rows)
-        narrow_tile<rows, vectors>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi, g.outputs, b, i, put);
-      for (; b < g.rows.end; ++b)
-        for (Index c = 0; c < units; c += Vec<T>::lanes)
-          narrow_tile<1, 1>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi + c, g.outputs, b, i + c, put);
+      if (units == narrow_columns<T>) narrow_strip<4, vectors>(g, w_oi, i, put);
+      else
+        for (Index c = 0; c < units; c += Vec<T>::lanes) narrow_strip<8, 1>(g, w_oi + c, i + c, put);
     }
   });
 }
