@@ -4,6 +4,7 @@
 
 #include "kernels/activation.hpp"
 #include "kernels/blocked.hpp"
+#include "kernels/few_columns.hpp"
 #include "kernels/few_rows.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/sink.hpp"
@@ -38,7 +39,8 @@ void dense_forward(const DenseForward& f) noexcept {
     p.bias = f.bias ? static_cast<const T*>(f.bias) + f.columns.begin : nullptr;
     p.fault = f.fault && f.columns.begin == 0 ? static_cast<T*>(f.fault) + b : nullptr;
     p.relu = f.activation == Activation::relu;
-    multiply_blocked(p, rows, columns);
+    if (columns <= few_columns<T> && rows >= few_columns<T> && p.K >= Vec<T>::lanes) multiply_across(p, rows, columns);
+    else multiply_blocked(p, rows, columns);
     if (f.activation != Activation::identity && !p.relu)
       activate_block<T>(f.activation, y, f.y_ld, p.c, p.c_ld, rows, columns);
   }
@@ -60,10 +62,16 @@ constexpr Index block_inputs = Tile<T>::packs ? gradient_inputs : gradient_input
 template <class T>
 constexpr Index block_columns = Tile<T>::packs ? gradient_columns : strip<T>;
 
+// Whether a block's rows fill the vectors.
+template <class T>
+bool goes_down(const DenseWeightGradient& g, Range inputs) {
+  return g.columns.end - g.columns.begin <= few_columns<T> && inputs.end - inputs.begin >= Vec<T>::lanes;
+}
+
 // Whether the update is done in the tiles of the product: by the shortest of rules, at the end of a chain that is not cut.
 template <class T>
-bool in_registers(const DenseWeightGradient& g) {
-  return g.rule == Rule::sgd && !g.parameter.regulated && g.batch <= Tile<T>::depth;
+bool in_registers(const DenseWeightGradient& g, Range inputs) {
+  return g.rule == Rule::sgd && !g.parameter.regulated && g.batch <= Tile<T>::depth && !goes_down<T>(g, inputs);
 }
 
 // Some columns of dW, for some inputs and one chunk of the batch's rows. From the second chunk on its sum is added to the
@@ -74,7 +82,7 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
   const bool updates = g.rule != Rule::none && chunk + p.K >= g.batch;
   const Range rows = {0, inputs.end - inputs.begin}, panel = {0, columns.end - columns.begin};
   if (updates) p.soon = soon_of<T>(g.parameter, inputs.begin, columns.begin);
-  if (updates && chunk == 0 && in_registers<T>(g)) {
+  if (updates && chunk == 0 && in_registers<T>(g, inputs)) {
     const Sgd<T> rule(g.scalars);
     p.c = at<T>(g.parameter.w, g.parameter.ld, inputs.begin, columns.begin);
     p.c_ld = g.parameter.ld;
@@ -83,7 +91,8 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
   }
   p.c = chunk == 0 ? total : static_cast<T*>(g.scratch);
   p.c_ld = chunk == 0 ? ld : block_columns<T>;
-  multiply_blocked(p, rows.end, panel.end);
+  if (goes_down<T>(g, inputs)) multiply_down(p, rows.end, g.columns.end - g.columns.begin);
+  else multiply_blocked(p, rows.end, panel.end);
   if (chunk > 0)
     each_vector<T>(rows, panel, [&](Index r, Index o) {
       store(total + r * ld + o, load(total + r * ld + o) + load(p.c + r * p.c_ld + o));
@@ -108,7 +117,8 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
                  : at<T>(g.parameter.g, ld, i, columns.begin);
   };
   static_assert(!Tile<T>::packs || Tile<T>::depth <= packed_rows);
-  const Index all = g.inputs.end - g.inputs.begin, block = even_block<T>(all, block_inputs<T>);
+  const Index all = g.inputs.end - g.inputs.begin;
+  const Index block = even_block<T>(all, single && goes_down<T>(g, g.inputs) ? gradient_inputs : block_inputs<T>);
   p.room = static_cast<T*>(g.scratch) + (block_inputs<T> + (single ? 0 : all + 1)) * block_columns<T>;
   for (Index i = g.inputs.begin; i < g.inputs.end; i += block) {
     p.next_b = i == g.inputs.begin ? next_b : nullptr;
@@ -124,7 +134,9 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
 
 template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
-  if (g.rule != Rule::none && has_few_rows<T>(g)) return update_from_few_rows<T>(g);
+  constexpr Index worth_turning = 17;  // rows
+  const bool down = g.batch >= worth_turning && goes_down<T>(g, g.inputs);
+  if (g.rule != Rule::none && has_few_rows<T>(g) && !down) return update_from_few_rows<T>(g);
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += block_columns<T>)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)
