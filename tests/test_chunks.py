@@ -20,6 +20,8 @@ NETWORKS = {
     "residual": lambda: [tw.Dense(32, "silu"), tw.Residual([tw.Dense(32, "tanh"), tw.Dropout(0.2)]), tw.Dense(CLASSES)],
     "frozen": lambda: [frozen(tw.Dense(32, "relu")), tw.Dense(16, "relu"), tw.Dense(CLASSES)],
     "softmax": lambda: [tw.Dense(24, "softmax"), tw.Dense(CLASSES, bias=False)],
+    "normalize": lambda: [tw.Normalize(), tw.Dense(24, "relu"), tw.Dense(CLASSES)],
+    "dropout first": lambda: [tw.Dropout(0.1), tw.Dense(24, "relu"), tw.Dense(CLASSES)],
 }
 OPTIMIZERS = {
     "sgd": lambda: tw.SGD(lr=0.05, momentum=0.9),
@@ -35,14 +37,17 @@ def data(rows, kind="labels"):
 
 
 def trained(
-    network, batch, threads, *, optimizer="sgd", kind="labels", weighted=False, dtype="float32", fused=True, isa=None
-):
-    """Two epochs of a batch and a smaller one."""
-    x, y, weight = data(batch + 300, kind)
+    network, batch, threads, *, optimizer="sgd", kind="labels", weighted=False, dtype="float32", fused=True, isa=None,
+    shuffle=True, batches=1,
+):  # fmt: skip
+    """Two epochs of some batches, in one run, and a smaller one. Of the weights the second batch's are zero."""
+    x, y, weight = data(batches * batch + 300, kind)
+    weight[batch : 2 * batch] = 0
     model = tw.Sequential(NETWORKS[network](), INPUTS, dtype=dtype, seed=1)
     trainer = tw.Trainer(model, "cross_entropy", OPTIMIZERS[optimizer](), fused=fused, num_threads=threads, isa=isa)
-    weights = {"sample_weight": weight} if weighted else {}
-    history = trainer.fit(x.astype(dtype), y, batch_size=batch, epochs=2, verbose=0, **weights)
+    trainer.slice_steps = batches
+    fit = {"batch_size": batch, "epochs": 2, "shuffle": shuffle, "verbose": 0}
+    history = trainer.fit(x.astype(dtype), y, **fit, **({"sample_weight": weight} if weighted else {}))
     return trainer, history.history["loss"]
 
 
@@ -89,6 +94,16 @@ def test_targets_weights_and_dtypes(kind, weighted, dtype):
     whole = trained("dropout", 4500, 2, fused=False, **settings)
     for other in chunks:
         assert_same(other, whole)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_many_steps_in_one_run(shuffle, threads):
+    """Threads meet again and again; rows are read in place where they are not shuffled; one batch makes no step."""
+    settings = {"weighted": True, "shuffle": shuffle, "batches": 5}
+    chunks = trained("dropout", 8500, threads, **settings)
+    assert in_chunks(chunks[0])
+    assert_same(chunks, trained("dropout", 8500, 1, fused=False, **settings))
 
 
 def test_isas_agree_but_for_scalar(isa):

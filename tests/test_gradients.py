@@ -8,6 +8,7 @@ import reference
 from close import unit
 
 import thalweg as tw
+from thalweg.programs import parameter_rows
 
 LOSSES = {
     "mse": "values", "mae": "values", "huber": "values", "quantile": "values", "poisson": "values",
@@ -149,3 +150,16 @@ def test_training_follows_the_twin(optimizer, isa, dtype, rng):
     config = optimizer.config()
     expected = reference.train(pairs, activations, batches, "cross_entropy", config.pop("type"), config)
     np.testing.assert_allclose(losses, expected, rtol=2e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 40])
+@pytest.mark.parametrize("units", [5, 70])
+def test_pads_stay_zero_where_gradients_overflow(units, rows, isa):
+    """An infinite gradient, clipped, leaves weights as they are told; what lies beside them is none of its business."""
+    model = tw.Sequential([tw.Dense(20, "tanh"), tw.Dense(units)], 7, seed=0)
+    trainer = tw.Trainer(model, "mse", tw.SGD(lr=0.1, clip_value=1.0), isa=isa)
+    dy = np.ones_like(trainer.forward(np.ones((rows, 7))))
+    dy[0, 0] = np.inf
+    trainer.apply(trainer.backward(dy))
+    for block, outputs in zip(parameter_rows(model.block, model.shape), (20, units), strict=True):
+        np.testing.assert_array_equal(block[:, outputs:], 0)

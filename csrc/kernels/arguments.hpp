@@ -143,7 +143,7 @@ struct DenseWeightGradient {
 constexpr Index panel_columns = 64;      // widest tile of any ISA, in elements
 constexpr Index gradient_columns = 128;  // columns, and
 constexpr Index gradient_inputs = 96;    // rows of dw that a weight gradient makes, and updates, at a time: half as many on
-                                         // an ISA that does not pack, which leaves the rest of the scratch unused
+                                         // an ISA that does not pack, but for one to four columns
 constexpr Index packed_rows = 256;       // rows of x of which it packs so many columns
 constexpr Index weight_gradient_scratch(Index inputs, Index batch) {
   return (gradient_inputs + (batch > rows_per_chunk ? inputs + 1 : 0)) * gradient_columns + gradient_inputs * packed_rows;

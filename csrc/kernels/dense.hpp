@@ -119,7 +119,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
   static_assert(!Tile<T>::packs || Tile<T>::depth <= packed_rows);
   const Index all = g.inputs.end - g.inputs.begin;
   const Index block = even_block<T>(all, single && goes_down<T>(g, g.inputs) ? gradient_inputs : block_inputs<T>);
-  p.room = static_cast<T*>(g.scratch) + (block_inputs<T> + (single ? 0 : all + 1)) * block_columns<T>;
+  p.room = static_cast<T*>(g.scratch) + (gradient_inputs + (single ? 0 : all + 1)) * block_columns<T>;
   for (Index i = g.inputs.begin; i < g.inputs.end; i += block) {
     p.next_b = i == g.inputs.begin ? next_b : nullptr;
     take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
@@ -134,7 +134,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
 
 template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
-  constexpr Index worth_turning = 17;  // rows
+  constexpr Index worth_turning = 17;  // rows; of fewer the rule is in the products' tiles
   const bool down = g.batch >= worth_turning && goes_down<T>(g, g.inputs);
   if (g.rule != Rule::none && has_few_rows<T>(g) && !down) return update_from_few_rows<T>(g);
   const Index end = whole_pads(g.columns.end);

@@ -10,9 +10,9 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// From these many rows of the batch on, dX is a chain over the units; of up to so many units, from two rows on. Else it is a
-// dot product by chunks.
-constexpr Index chain_batch = 16, narrow_outputs = 64, dot_chunk = 128;
+// From so many rows of the batch on, dX is a chain over the units; below, it is one where W is turned, which pays for up to
+// so many units a row, and else a dot product by chunks.
+constexpr Index chain_batch = 16, narrow_outputs = 64, narrow_outputs_a_row = 8, dot_chunk = 128;
 
 template <class T>
 constexpr Index narrow_columns = Tile<T>::vectors * Vec<T>::lanes;  // of W, turned at a time
@@ -184,15 +184,16 @@ void input_gradient_narrow(const DenseInputGradient& g) {
       transpose_block(w_oi, narrow_columns<T>, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
       if (units == narrow_columns<T>) narrow_strip<4, vectors>(g, w_oi, i, put);
       else
-        for (Index c = 0; c < units; c += Vec<T>::lanes) narrow_strip<8, 1>(g, w_oi + c, i + c, put);
+        for (Index c = 0; c < units; c += Vec<T>::lanes)
+          narrow_strip<8, 1>(g, w_oi + c, i + c, [&](Index b, Index o, Vec<T> dx) { put(b, o, keep_first(dx, units - c)); });
     }
   });
 }
 
 template <class T>
 void dense_input_gradient(const DenseInputGradient& g) noexcept {
-  const bool narrow = g.outputs <= narrow_outputs;
-  if (narrow && g.batch > 1) input_gradient_narrow<T>(g);
+  const Index narrow = g.batch < chain_batch ? narrow_outputs_a_row * g.batch : narrow_outputs;
+  if (g.outputs <= narrow && g.batch > 1) input_gradient_narrow<T>(g);
   else if (g.batch < chain_batch) input_gradient_dot<T>(g);
   else input_gradient_chain<T>(g);
 }

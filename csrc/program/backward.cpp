@@ -128,6 +128,7 @@ void Builder::batch_norm_gradient(int l) {
   if (graph_.wanted[in]) into_sink(step, in);
 }
 
+// In chunks it stands for take_chunks as well, which adds what a thread has made to the gradients.
 void Builder::weight_gradient(int l) {
   const int p = graph_.parameter[l], in = layer(l).input;
   const bool columns = by_columns(l);

@@ -232,7 +232,7 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
   const bool from_user = plan_.spec.in_place && step.other == input_buffer;
   const Range inputs = inputs_of(step, own);
   Parameter seen = parameter(step.parameter, thread);
-  if (plan_.in_chunks()) seen.g = data(plan_.find("sums"), thread) + p.offset * size_of(plan_.spec.dtype);
+  if (plan_.in_chunks()) seen.g = data(sums_, thread) + p.offset * size_of(plan_.spec.dtype);
   return {seen,
           from_user ? nullptr : data(step.other, thread),
           ld(step.other),

@@ -241,7 +241,7 @@ double Builder::product_flops(int l) const {
 
 // Before the mark `begin`, since a batch may come in chunks: its weights are summed before the first of them.
 void Builder::gather_weights() {
-  if (!spec().weighted) return;
+  if (row_weight_ == none) return;
   Step& weights = add_step(Kind::gather_weights, every_thread, {{row_weight_, every_thread, true}}, 0);
   weights.output = row_weight_;
 }

@@ -35,7 +35,7 @@ bool may_chunk(const Spec& spec, int threads) {
   return whole && by_rows && spec.batch >= fewest * threads * rows_per_chunk && values_weigh(spec);
 }
 
-Spec in_chunks(Spec spec) {
+Spec chunked(Spec spec) {
   spec.chunk = rows_per_chunk;  // those of sums over rows, so that bits stay what they are
   spec.fused = false;
   return spec;
@@ -45,10 +45,11 @@ Spec in_chunks(Spec spec) {
 
 // The last chunk may be smaller.
 void Program::bind_rest() {
-  Index& rows = plan_.extents[batch_rows];
-  rows = plan_.spec.batch % plan_.spec.chunk;
+  const Index rest = plan_.spec.batch % plan_.spec.chunk;
+  if (rest == 0) return;
+  plan_.extents[batch_rows] = rest;
   rest_ = bind_all();
-  rows = plan_.spec.chunk;
+  plan_.extents[batch_rows] = plan_.spec.chunk;
 }
 
 Program::Next Program::walk_chunks(Moment& moment) {
@@ -92,7 +93,7 @@ void Program::walk_chunk(Moment& moment, Index chunk) {
 // The first chunk's gradient is the sum to which the others are added.
 void Program::add_sum(int thread, Index sum, Index chunk) {
   const Index elements = parameter_elements(plan_.parameters);
-  const char* own = data(plan_.find("sums"), thread) + sum * bytes_of_sum();
+  const char* own = data(sums_, thread) + sum * bytes_of_sum();
   sums_added_.wait_for(chunk);
   if (chunk == 0) std::memcpy(storage_.gradients, own, elements * size_of(plan_.spec.dtype));
   else table_.add({storage_.gradients, 0, storage_.gradients, 0, own, 0, {0, 1}, {0, elements}});

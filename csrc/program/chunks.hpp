@@ -7,11 +7,12 @@
 
 namespace thalweg {
 
-// Whether that is worth it, and nothing in the network crosses its rows but the sums of gradients and losses.
+// Whether that is worth it, and possible: nothing crosses rows but the sums of losses and of dense layers' gradients. Of more
+// threads each one's share of a whole batch fits its cache.
 bool may_chunk(const Spec& spec, int threads);
 
 // The same job in chunks. Gradients are kept, since no chunk but the last could update.
-Spec in_chunks(Spec spec);
+Spec chunked(Spec spec);
 
 // Of each thread: how many chunks' gradients may wait until it is their turn to be added.
 constexpr Index waiting_sums = 2;

@@ -118,7 +118,7 @@ Plan make_plan(const Spec& spec, const Machine& machine, Index lanes) {
   Plan best;
   std::string considered;
   for (const Schedule& schedule : schedules(spec, machine)) {
-    Plan plan = build_plan(schedule.in_chunks ? in_chunks(spec) : spec, schedule);
+    Plan plan = build_plan(schedule.in_chunks ? chunked(spec) : spec, schedule);
     plan.price = price_of(plan, machine, lanes);
     considered += describe_price(plan);
     const double margin = plan.threads > best.threads ? worth_threads : 1;

@@ -46,7 +46,7 @@ std::vector<StatisticsPlan> plan_statistics(const Spec& spec);
 using Space = int;
 constexpr Space every_thread = -1;  // owner: each thread makes all of it for itself
 constexpr Space whole = -2;         // access: all of a buffer, whoever owns it
-constexpr Space batch_rows = 0;     // from 1 on: the units of value 0 (the input), 1, ...
+constexpr Space batch_rows = 0;     // or a chunk's; from 1 on: the units of value 0 (the input), 1, ...
 constexpr Space units_of(int value) { return 1 + value; }
 
 // ---- buffers and steps ------------------------------------------------------------------------------------------
@@ -128,7 +128,8 @@ struct Step {
 
 // Runs begin and stop at marks: [begin, forwarded) makes outputs, [.., measured) losses and the gradient of the
 // outputs, [.., differentiated) all gradients, [.., committed) decides, [.., recorded) takes the batch into the running
-// statistics, [.., updated) updates. Steps outside all marks, before `begin` and from `updated` on, run once a block.
+// statistics, [.., updated) updates. Steps outside all marks run once a block: before `begin`, where a run begins there (so are
+// rows' weights summed), and from `updated` on. Batches in chunks run from `begin` to `updated` alone.
 enum Mark { begin, forwarded, measured, differentiated, committed, recorded, updated, mark_count };
 
 struct Price {
@@ -154,7 +155,7 @@ struct Plan {
   int meanwhile = 0;          // from here to the mark `begin` stands what another makes for it meanwhile
   bool long_step = false;  // over 50 ms: steps run in pieces
 
-  // The part of a space that a thread owns: multiples of 16, a cache line, dealt evenly.
+  // The part of a space that a thread owns: multiples of 16, a cache line, dealt evenly; of a chunk's rows all.
   Range owned(Space space, int thread) const;
   // Whether two accesses to a buffer cut it alike. In a matrix of values units are columns, and those of one width are
   // cut alike; in a parameter the units below are rows and its own are columns.

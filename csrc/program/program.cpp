@@ -9,7 +9,7 @@
 namespace thalweg {
 
 Program::Program(const Plan& plan, const KernelTable& table, const Storage& storage)
-    : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads) {
+    : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads), sums_(plan.find("sums")) {
   if (plan_.own_columns) make_own_columns();
   tasks_ = bind_all();
   if (plan_.in_chunks()) bind_rest();

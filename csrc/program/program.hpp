@@ -148,7 +148,7 @@ class Program {
   void take_chunks(Moment& moment);
   void walk_chunk(Moment& moment, Index chunk);
   void add_sum(int thread, Index sum, Index chunk);
-  Index bytes_of_sum() const { return ld(plan_.find("sums")) * size_of(plan_.spec.dtype); }
+  Index bytes_of_sum() const { return ld(sums_) * size_of(plan_.spec.dtype); }
   Next walk_steps(Moment& moment, int from, int to);
   template <class Touch>
   void each_line_ahead(const Moment& moment, Index rows, Touch&& touch) const;
@@ -211,6 +211,7 @@ class Program {
   Tasks tasks_, rest_;                    // for the rows of a batch, or of a chunk; for those of a smaller last chunk
   Progress gram_made_;                    // the place in the order to which the block's gram is there, of steps by one
   std::atomic<Index> chunk_taken_{0};     // the next that a thread may take
+  const int sums_;                        // buffer of each thread's gradients of chunks, or none
   Progress sums_added_;                   // so many chunks' gradients are in their sum
   std::atomic<bool> stop_{false};         // set by thread 0 alone
   std::chrono::steady_clock::time_point asked_;
