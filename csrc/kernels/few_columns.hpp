@@ -76,9 +76,7 @@ template <int columns, class T>
 inline void accumulate_turned(Vec<T> (&acc)[columns], const Product<T>& p, Index i, Index rows, Index k, Index done) {
   constexpr Index lanes = Vec<T>::lanes;
   Vec<T> a[lanes];
-#pragma GCC unroll 16
-  for (Index l = 0; l < lanes; ++l) a[l] = l < rows ? load(p.a + (i + l) * p.a_row + k) : set(T(0));
-  transpose(a);
+  load_turned(a, p.a + i * p.a_row + k, p.a_row, rows);
 #pragma GCC unroll 16
   for (Index l = 0; l < lanes; ++l)
     if (l >= done)

@@ -14,9 +14,6 @@ namespace thalweg::THALWEG_ISA {
 // so many units a row, and else a dot product by chunks.
 constexpr Index chain_batch = 16, narrow_outputs = 64, narrow_outputs_a_row = 8, dot_chunk = 128;
 
-template <class T>
-constexpr Index narrow_columns = Tile<T>::vectors * Vec<T>::lanes;  // of W, turned at a time
-
 // to_cr = from_rc^T for `rows` rows and whole vectors of columns; rows beyond the last are written as zero up to a
 // whole vector.
 template <class T>
@@ -25,9 +22,7 @@ void transpose_block(T* to, Index to_ld, const T* from, Index from_ld, Index row
   for (Index c = 0; c < columns; c += lanes)
     for (Index r = 0; r < rows; r += lanes) {
       Vec<T> v[lanes];
-#pragma GCC unroll 16
-      for (Index i = 0; i < lanes; ++i) v[i] = r + i < rows ? load(from + (r + i) * from_ld + c) : set(T(0));
-      transpose(v);
+      load_turned(v, from + r * from_ld + c, from_ld, rows - r);
 #pragma GCC unroll 16
       for (Index i = 0; i < lanes; ++i) store(to + (c + i) * to_ld + r, v[i]);
     }
@@ -40,9 +35,7 @@ void put_transposed(const T* dxt_ib, Index b, Index rows, Index i, Index units, 
   for (Index c = 0; c < units; c += lanes)
     for (Index r = 0; r < rows; r += lanes) {
       Vec<T> v[lanes];
-#pragma GCC unroll 16
-      for (Index l = 0; l < lanes; ++l) v[l] = c + l < units ? load(dxt_ib + (c + l) * gradient_rows + r) : set(T(0));
-      transpose(v);
+      load_turned(v, dxt_ib + c * gradient_rows + r, gradient_rows, units - c);
 #pragma GCC unroll 16
       for (Index l = 0; l < lanes; ++l)
         if (r + l < rows) put(b + r + l, i + c, v[l]);
@@ -139,53 +132,48 @@ void input_gradient_dot(const DenseInputGradient& g) {
   });
 }
 
-// Sends dX(b .. b + rows, i .. i + vectors * lanes) = dZ W^T into the sink, given W^T for these columns i.
+// Sends rows [b, b + rows) of a product, `vectors` vectors of them, into the sink.
 template <int rows, int vectors, class T, class Put>
-inline void narrow_tile(const T* dz_bo, Index dz_ld, const T* w_oi, Index outputs, Index b, Index i, Put&& put) {
+inline void narrow_tile(const Product<T>& p, Index b, Put&& put) {
   Vec<T> acc[rows][vectors];
 #pragma GCC unroll 8
   for (auto& row : acc)
 #pragma GCC unroll 8
     for (Vec<T>& v : row) v = set(T(0));
-  for (Index o = 0; o < outputs; ++o, w_oi += narrow_columns<T>) {
-    Vec<T> w[vectors];
-#pragma GCC unroll 8
-    for (int j = 0; j < vectors; ++j) w[j] = load(w_oi + j * Vec<T>::lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const Vec<T> dz = set(dz_bo[r * dz_ld + o]);
-#pragma GCC unroll 8
-      for (int j = 0; j < vectors; ++j) acc[r][j] = fma(dz, w[j], acc[r][j]);
-    }
-  }
+  const T *dz = p.a + b * p.a_row, *w = p.b;
+  accumulate<false>(acc, p, dz, w, {0, p.K});
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; ++j) put(b + r, i + j * Vec<T>::lanes, acc[r][j]);
+    for (int j = 0; j < vectors; ++j) put(b + r, j * Vec<T>::lanes, acc[r][j]);
 }
 
-// All rows of so many vectors of columns.
 template <int rows, int vectors, class T, class Put>
-void narrow_strip(const DenseInputGradient& g, const T* w_oi, Index i, Put&& put) {
-  Index b = g.rows.begin;
-  for (; b + rows <= g.rows.end; b += rows)
-    narrow_tile<rows, vectors>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi, g.outputs, b, i, put);
-  for (; b < g.rows.end; ++b) narrow_tile<1, vectors>(at<T>(g.dz, g.dz_ld, b, 0), g.dz_ld, w_oi, g.outputs, b, i, put);
+void narrow_strip(const Product<T>& p, Range all, Put&& put) {
+  Index b = all.begin;
+  for (; b + rows <= all.end; b += rows) narrow_tile<rows, vectors>(p, b, put);
+  for (; b < all.end; ++b) narrow_tile<1, vectors>(p, b, put);
 }
 
 // Few units: there is more to turn in dZ and dX than in W.
 template <class T>
 void input_gradient_narrow(const DenseInputGradient& g) {
   constexpr int vectors = Tile<T>::vectors;
+  constexpr Index columns = vectors * Vec<T>::lanes;  // of W, turned at a time
   T* w_oi = static_cast<T*>(g.scratch);
+  Product<T> p{};
+  take_rows(p, static_cast<const T*>(g.dz), g.dz_ld, 1);
+  p.b_ld = columns;
+  p.K = g.outputs;
   with_sink<T>(g.sink, [&](auto put) {
-    for (Index i = g.columns.begin; i < g.columns.end; i += narrow_columns<T>) {
-      const Index units = smaller(narrow_columns<T>, g.columns.end - i);
-      transpose_block(w_oi, narrow_columns<T>, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
-      if (units == narrow_columns<T>) narrow_strip<4, vectors>(g, w_oi, i, put);
+    for (Index i = g.columns.begin; i < g.columns.end; i += columns) {
+      const Index units = smaller(columns, g.columns.end - i);
+      transpose_block(w_oi, columns, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
+      p.b = w_oi;
+      if (units == columns) narrow_strip<4, vectors>(p, g.rows, [&](Index b, Index c, Vec<T> dx) { put(b, i + c, dx); });
       else
-        for (Index c = 0; c < units; c += Vec<T>::lanes)
-          narrow_strip<8, 1>(g, w_oi + c, i + c, [&](Index b, Index o, Vec<T> dx) { put(b, o, keep_first(dx, units - c)); });
+        for (Index c = 0; c < units; c += Vec<T>::lanes, p.b += Vec<T>::lanes)
+          narrow_strip<8, 1>(p, g.rows, [&](Index b, Index, Vec<T> dx) { put(b, i + c, keep_first(dx, units - c)); });
     }
   });
 }

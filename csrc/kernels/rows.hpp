@@ -49,6 +49,14 @@ inline Vec<T> sum_trees(Vec<T> (&rows)[Vec<T>::lanes]) {
   else return rows[0];
 }
 
+// v[c] lane r = from_rc, for a vector of columns c, and of rows r; those from `rows` on are zero.
+template <class T>
+inline void load_turned(Vec<T> (&v)[Vec<T>::lanes], const T* from, Index ld, Index rows) {
+#pragma GCC unroll 16
+  for (Index r = 0; r < Vec<T>::lanes; ++r) v[r] = r < rows ? load(from + r * ld) : set(T(0));
+  transpose(v);
+}
+
 // v with zero in the lanes from n on.
 template <class T, int... I>
 inline Vec<T> keep_first(Vec<T> v, Index n, Lanes<I...>) {
