@@ -49,7 +49,7 @@ class Builder {
   void set_mark(Mark mark) { plan_.marks[mark] = static_cast<int>(plan_.steps.size()); }
   static Space needed(Space owner) { return owner == batch_rows ? batch_rows : whole; }
   bool steps_by_one() const { return schedule_.steps_by_one; }
-  bool in_chunks() const { return spec().chunk > 0; }
+  bool in_chunks() const { return plan_.in_chunks(); }
   Space part_of_parameter(Space owner) const { return owner == batch_rows && !steps_by_one() ? whole : owner; }
   Space owner_of_weights(int l) const;
   double product_flops(int l) const;

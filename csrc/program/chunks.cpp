@@ -52,6 +52,11 @@ void Program::bind_rest() {
   plan_.extents[batch_rows] = plan_.spec.chunk;
 }
 
+const std::vector<Program::Task>& Program::tasks_of(const Moment& moment) const {
+  const bool in_rest = plan_.spec.batch - moment.row_in_step < plan_.spec.chunk;
+  return (in_rest ? rest_ : tasks_)[moment.thread];
+}
+
 Program::Next Program::walk_chunks(Moment& moment) {
   if (moment.thread == 0) {
     chunk_taken_ = 0;
@@ -59,7 +64,6 @@ Program::Next Program::walk_chunks(Moment& moment) {
   }
   barrier_.wait(moment.thread, false);
   take_chunks(moment);
-  moment.in_rest = false;
   moment.row_in_step = 0;
   return walk_steps(moment, plan_.marks[differentiated], plan_.marks[updated]);
 }
@@ -77,17 +81,12 @@ void Program::take_chunks(Moment& moment) {
     if (end - first == waiting_sums) add_first();
     moment.sum = end++ % waiting_sums;
     waiting[moment.sum] = chunk;
-    walk_chunk(moment, chunk);
+    moment.row_in_step = chunk * plan_.spec.chunk;
+    walk_steps(moment, plan_.marks[begin], plan_.marks[differentiated]);
+    if (plan_.long_step) told_to_stop(moment);
     while (first < end && sums_added_.is_at(waiting[first % waiting_sums])) add_first();
   }
   while (first < end) add_first();
-}
-
-void Program::walk_chunk(Moment& moment, Index chunk) {
-  moment.row_in_step = chunk * plan_.spec.chunk;
-  moment.in_rest = plan_.spec.batch - moment.row_in_step < plan_.spec.chunk;
-  walk_steps(moment, plan_.marks[begin], plan_.marks[differentiated]);
-  if (plan_.long_step) told_to_stop(moment);
 }
 
 // The first chunk's gradient is the sum to which the others are added.

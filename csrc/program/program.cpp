@@ -98,7 +98,7 @@ bool Program::records(int thread) const {
 }
 
 Program::Next Program::walk_steps(Moment& moment, int from, int to) {
-  const std::vector<Task>& tasks = (moment.in_rest ? rest_ : tasks_)[moment.thread];
+  const std::vector<Task>& tasks = tasks_of(moment);
   for (int i = from; i < to; ++i) {
     const Step& step = plan_.steps[i];
     if (step.barrier) moment.stop = barrier_.wait(moment.thread, stop_.load(std::memory_order_relaxed));

@@ -94,7 +94,6 @@ class Program {
     Index block_rows = 0;      // of the block of steps at hand; of a plan without blocks, of the step
     Index row_in_block = 0;    // the step's first
     Index row_in_step = 0;     // the chunk's first
-    bool in_rest = false;      // whether the chunk is the last, and smaller than the others
     Index sum = 0;             // which of the thread's sums is made
     int pieces = 1;            // of the step at hand
     double weight_sum = 0;     // of the batch's rows
@@ -146,7 +145,7 @@ class Program {
   bool records(int thread) const;
   Next walk_chunks(Moment& moment);
   void take_chunks(Moment& moment);
-  void walk_chunk(Moment& moment, Index chunk);
+  const std::vector<Task>& tasks_of(const Moment& moment) const;
   void add_sum(int thread, Index sum, Index chunk);
   Index bytes_of_sum() const { return ld(sums_) * size_of(plan_.spec.dtype); }
   Next walk_steps(Moment& moment, int from, int to);
