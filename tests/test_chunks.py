@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bits import everything
 
 import thalweg as tw
 
@@ -57,12 +58,6 @@ def plans(trainer):
 
 def in_chunks(trainer):
     return any("512 rows a chunk" in plan for plan in plans(trainer))
-
-
-def everything(trainer):
-    """The weights and all of the optimizer's state."""
-    slots = [view for name in trainer.optimizer.slot_names for view in trainer.slot_views(name)]
-    return [np.array(array) for array in [*trainer.model.parameters, *slots]]
 
 
 def assert_same(a, b):
@@ -173,6 +168,30 @@ def test_a_batch_without_weight_makes_no_step(threads):
     settings = {"loss": "cross_entropy", "optimizer": tw.SGD(lr=1.0), "batch_size": "full", "num_threads": threads}
     model.fit(x, y, sample_weight=np.zeros(5000), epochs=2, **settings)
     for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_step_is_stopped_between_chunks(monkeypatch, threads):
+    """Asked once, and the weights are those of before the step."""
+    asked = []
+
+    def press(interrupt):
+        asked.append(True)
+        interrupt.noted = True
+        return True
+
+    monkeypatch.setattr(tw.guard.DeferredInterrupt, "was_noted", press)
+    x, y, _ = data(500_000)
+    model = tw.Sequential([tw.Dense(64, "tanh"), tw.Dense(64, "tanh"), tw.Dense(CLASSES)], INPUTS, seed=1)
+    trainer = tw.Trainer(model, "cross_entropy", tw.SGD(), num_threads=threads)
+    before = everything(trainer)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(x, y, batch_size="full", epochs=1, verbose=0)
+    assert in_chunks(trainer)
+    assert len(asked) == 1
+    assert trainer.position.step == 0
+    for a, b in zip(before, everything(trainer), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

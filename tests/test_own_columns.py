@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bits import everything
 
 import thalweg as tw
 
@@ -33,12 +34,6 @@ def trained(optimizer, threads, *, dtype="float32", units=UNITS, batch=3, slice_
         with pytest.raises(tw.NonFiniteLoss):
             trainer.fit(x, y, **fit)
     return trainer
-
-
-def everything(trainer):
-    """The weights and all of the optimizer's state."""
-    slots = [view for name in trainer.optimizer.slot_names for view in trainer.slot_views(name)]
-    return [np.array(array) for array in [*trainer.model.parameters, *slots]]
 
 
 def own(trainer):
