@@ -194,6 +194,53 @@ def test_whole_trainings_are_plain_sgd_but_for_rounding(name, threads, dtype):
         np.testing.assert_allclose(exact[1], plain[1], rtol=ROUNDING[str(dtype)])
 
 
+def turns(trainer):
+    """Whether programs that ran had weights turned."""
+    return any("narrow layers turned" in runner.program.plan.describe() for runner in trainer._runners.values())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("outputs", [1, 3, 15, 16, 17])
+@pytest.mark.parametrize("units", [1, 15, 16, 65, 127, 300])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "gelu"])
+def test_narrow_layers_are_turned(activation, units, outputs, bias, dtype, isa):
+    """Of a sigmoid pads are not zero; 300 inputs are three chunks of a dot product. In the middle, and at the end."""
+
+    def run(threads=1, exact_block=True):
+        narrow = tw.Dense(outputs, activation, bias=bias)
+        layers = [tw.Dense(32, "tanh"), tw.Dense(units, activation), narrow, tw.Dense(20, "tanh"), tw.Dense(2)]
+        trainer = make(layers, dtype=dtype, isa=isa, inputs=30, num_threads=threads)
+        trainer.fit(x.astype(dtype), y, batch_size=1, exact_block=exact_block)
+        assert turns(trainer) == exact_block
+        return trainer
+
+    x, y = np.random.default_rng(6).normal(size=(70, 30)), np.arange(70) % 2
+    exact = run()
+    assert_same_but_rounding(exact, run(exact_block=False), dtype)
+    assert bits(exact) == bits(run(threads=2))
+
+
+def test_layers_are_turned_for_single_rows_if_narrow():
+    assert turns(trained(1)[0])
+    assert not turns(trained(2)[0])
+    assert not turns(trained(1, NETWORKS["one"]())[0])
+    assert not turns(trained(1, [tw.Dense(8, "tanh"), tw.Dense(17)])[0])
+
+
+def test_a_step_that_is_not_finite_leaves_turned_weights_as_before():
+    x, y = data()
+    x[40, 3] = np.nan
+    trainers = [make(num_threads=n) for n in (1, 2)]
+    for trainer in trainers:
+        with pytest.raises(tw.NonFiniteLoss):
+            trainer.fit(x, y, batch_size=1, shuffle=False)
+        assert turns(trainer)
+        assert trainer.position.step == 40
+    expected = make()
+    expected.fit(x[:40], y[:40], batch_size=1, shuffle=False)
+    assert bits(expected)[0] == bits(trainers[0])[0] == bits(trainers[1])[0]
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5, 31, 32, 33, 64, 71])
 @pytest.mark.parametrize("batch", [1, 5, 8])
 def test_any_number_of_rows(rows, batch):
@@ -238,7 +285,9 @@ def test_describe_shows_the_plan_that_fit_uses(capsys):
     model = tw.Sequential([tw.Dense(128, "relu"), tw.Dense(10)], 784, seed=0)
     tw.Trainer(model, "cross_entropy", tw.SGD(), num_threads=2).describe(1)
     shown = capsys.readouterr().out
-    assert shown.startswith("schedule: steps by one, 2 threads, fused, blocks of 32 steps, own columns\n")
+    assert shown.startswith(
+        "schedule: steps by one, 2 threads, fused, blocks of 32 steps, own columns, narrow layers turned\n"
+    )
     assert GOLDEN in shown
     for batch, settings in ((9, {}), (1, {"exact_block": False}), (1, {"fused": False})):
         tw.Trainer(model, "cross_entropy", tw.SGD(), **settings).describe(batch)

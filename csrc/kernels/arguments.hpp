@@ -50,7 +50,7 @@ struct DrawOrder {
 
 // y_bo = act(z_bo), z_bo = x_bi w_io + bias_o, for b in rows and o in columns. bias may be null. z, where not null, is
 // kept, with the leading dimension of y. fault_b, where not null, receives for each row 0, or NaN if the row of x or the
-// first unit's weights hold a NaN or infinity.
+// first unit's weights hold a NaN or infinity. turned: w_oi is given in place of w_io, and fault is null.
 struct DenseForward {
   void* y;
   void* z;
@@ -64,6 +64,7 @@ struct DenseForward {
   Index inputs;
   Activation activation;
   Range rows, columns;
+  bool turned = false;
 };
 
 // Where the gradient of a value goes that several layers may read: dx = g, or with `add` dx + g; and from the last of
@@ -79,7 +80,7 @@ struct Sink {
 };
 
 // sink.dx_bi = dz_bo w_io^T, for b in rows and i in columns. scratch_f: input_gradient_scratch(outputs) elements.
-// `batch` decides the order of sums.
+// `batch` and `turned`, with which w_oi is given in place of w_io, decide the order of sums.
 struct DenseInputGradient {
   Sink sink;
   const void* dz;
@@ -89,6 +90,7 @@ struct DenseInputGradient {
   void* scratch;
   Index batch, outputs;
   Range rows, columns;
+  bool turned = false;
 };
 
 constexpr Index gradient_rows = 64;  // rows of dz that an input gradient transposes at a time
@@ -125,7 +127,8 @@ struct Update {
 
 // g_io = x_bi^T dz_bo for i in inputs and o in columns, and with `bias` g_o = sum over b of dz_bo, kept in the bias row
 // of the parameter. With a rule other than none the gradient goes straight into that update, and g is not
-// touched. scratch: weight_gradient_scratch(inputs, batch) elements.
+// touched. scratch: weight_gradient_scratch(inputs, batch) elements. turned: the parameter's rows are units, w_oi, the
+// batch is one row, and the rule plain SGD.
 struct DenseWeightGradient {
   Parameter parameter;
   const void* x;
@@ -138,6 +141,7 @@ struct DenseWeightGradient {
   Rule rule;
   const double* scalars;
   Range inputs, columns;
+  bool turned = false;
 };
 
 constexpr Index panel_columns = 64;      // widest tile of any ISA, in elements

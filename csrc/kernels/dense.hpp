@@ -9,6 +9,7 @@
 #include "kernels/rows.hpp"
 #include "kernels/sink.hpp"
 #include "kernels/table.hpp"
+#include "kernels/turned.hpp"
 #include "kernels/update.hpp"
 #include "simd/simd.hpp"
 
@@ -24,6 +25,7 @@ Index forward_rows(Index inputs) {
 
 template <class T>
 void dense_forward(const DenseForward& f) noexcept {
+  if (f.turned) return forward_turned<T>(f);
   const Index columns = f.columns.end - f.columns.begin;
   const Index block = even_block<T>(f.rows.end - f.rows.begin, forward_rows<T>(f.inputs));
   for (Index b = f.rows.begin; b < f.rows.end; b += block) {
@@ -134,6 +136,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
 
 template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
+  if (g.turned) return weight_gradient_turned<T>(g);
   constexpr Index worth_turning = 17;  // rows; of fewer the rule is in the products' tiles
   const bool down = g.batch >= worth_turning && goes_down<T>(g, g.inputs);
   if (g.rule != Rule::none && has_few_rows<T>(g) && !down) return update_from_few_rows<T>(g);

@@ -12,7 +12,7 @@ namespace thalweg::THALWEG_ISA {
 
 // From so many rows of the batch on, dX is a chain over the units; below, it is one where W is turned, which pays for up to
 // so many units a row, and else a dot product by chunks.
-constexpr Index chain_batch = 16, narrow_outputs = 64, narrow_outputs_a_row = 8, dot_chunk = 128;
+constexpr Index chain_batch = 16, narrow_outputs = 64, narrow_outputs_a_row = 8;
 
 // to_cr = from_rc^T for `rows` rows and whole vectors of columns; rows beyond the last are written as zero up to a
 // whole vector.
@@ -84,39 +84,6 @@ void input_gradient_chain(const DenseInputGradient& g) {
   }
 }
 
-// Dot products of a row of dz with the rows w_io, w_io + w_ld, ..., a vector of them, in dot form for each chunk of 128
-// units, chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there. `head`: there
-// are as many rows, and no more units than virtual lanes, so that no loop is left.
-template <bool head, class T>
-inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
-  constexpr int lanes = Vec<T>::lanes, step = VirtualLanes<T>::lanes;
-  Vec<T> total = set(T(0));
-  for (Index chunk = 0; chunk < (head ? 1 : outputs); chunk += dot_chunk) {
-    VirtualLanes<T> sum[lanes];
-#pragma GCC unroll 16
-    for (int l = 0; l < lanes; ++l) sum[l] = virtual_lanes(T(0));
-    const Index end = head ? step : smaller(chunk + dot_chunk, whole_pads(outputs));
-    for (Index o = chunk; o < end; o += step)
-#pragma GCC unroll 16
-      for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
-        const Vec<T> dz = load(dz_o + o + v * lanes);
-#pragma GCC unroll 16
-        for (int l = 0; l < lanes; ++l)
-          sum[l].part[v] = fma(dz, load(w_io + (head ? l : smaller(l, rows - 1)) * w_ld + o + v * lanes), sum[l].part[v]);
-      }
-    Vec<T> sums[lanes];
-#pragma GCC unroll 16
-    for (int l = 0; l < lanes; ++l) sums[l] = first_half_of_tree(sum[l]);
-    total = total + sum_trees(sums);
-  }
-  return total;
-}
-template <class T>
-inline Vec<T> dots_by_chunks(const T* dz_o, const T* w_io, Index w_ld, Index rows, Index outputs) {
-  const bool head = rows == Vec<T>::lanes && outputs <= VirtualLanes<T>::lanes;
-  return head ? dots_by_chunks<true>(dz_o, w_io, w_ld, rows, outputs) : dots_by_chunks<false>(dz_o, w_io, w_ld, rows, outputs);
-}
-
 // A batch too small to fill vectors with rows: every dX(b, i) is a dot product of a row of dZ and a row of W, those of
 // neighbours i side by side.
 template <class T>
@@ -155,7 +122,7 @@ void narrow_strip(const Product<T>& p, Range all, Put&& put) {
   for (; b < all.end; ++b) narrow_tile<1, vectors>(p, b, put);
 }
 
-// Few units: there is more to turn in dZ and dX than in W.
+// Few units: there is more to turn in dZ and dX than in W, which may be turned already.
 template <class T>
 void input_gradient_narrow(const DenseInputGradient& g) {
   constexpr int vectors = Tile<T>::vectors;
@@ -163,13 +130,13 @@ void input_gradient_narrow(const DenseInputGradient& g) {
   T* w_oi = static_cast<T*>(g.scratch);
   Product<T> p{};
   take_rows(p, static_cast<const T*>(g.dz), g.dz_ld, 1);
-  p.b_ld = columns;
+  p.b_ld = g.turned ? g.w_ld : columns;
   p.K = g.outputs;
   with_sink<T>(g.sink, [&](auto put) {
     for (Index i = g.columns.begin; i < g.columns.end; i += columns) {
       const Index units = smaller(columns, g.columns.end - i);
-      transpose_block(w_oi, columns, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
-      p.b = w_oi;
+      if (!g.turned) transpose_block(w_oi, columns, at<T>(g.w, g.w_ld, i, 0), g.w_ld, units, g.outputs);
+      p.b = g.turned ? at<T>(g.w, g.w_ld, 0, i) : w_oi;
       if (units == columns) narrow_strip<4, vectors>(p, g.rows, [&](Index b, Index c, Vec<T> dx) { put(b, i + c, dx); });
       else
         for (Index c = 0; c < units; c += Vec<T>::lanes, p.b += Vec<T>::lanes)
@@ -181,7 +148,7 @@ void input_gradient_narrow(const DenseInputGradient& g) {
 template <class T>
 void dense_input_gradient(const DenseInputGradient& g) noexcept {
   const Index narrow = g.batch < chain_batch ? narrow_outputs_a_row * g.batch : narrow_outputs;
-  if (g.outputs <= narrow && g.batch > 1) input_gradient_narrow<T>(g);
+  if (g.turned || (g.outputs <= narrow && g.batch > 1)) input_gradient_narrow<T>(g);
   else if (g.batch < chain_batch) input_gradient_dot<T>(g);
   else input_gradient_chain<T>(g);
 }

@@ -1,5 +1,5 @@
 // Sums and maxima within a row in dot form: 16 (float32) or 8 (float64) virtual lanes, each a chain over the row, and
-// one fixed tree at the end. The lanes are the same on every ISA, so the bits are too.
+// one fixed tree at the end. The lanes are the same on every ISA, so the bits are too. And dot products of rows.
 #pragma once
 
 #include "kernels/table.hpp"
@@ -55,6 +55,40 @@ inline void load_turned(Vec<T> (&v)[Vec<T>::lanes], const T* from, Index ld, Ind
 #pragma GCC unroll 16
   for (Index r = 0; r < Vec<T>::lanes; ++r) v[r] = r < rows ? load(from + r * ld) : set(T(0));
   transpose(v);
+}
+
+// Dot products of x_c with the rows w_rc, w_rc + w_ld, ..., a vector of them, in dot form for each chunk of 128 columns,
+// chunk sums added in order. Pads are zero. Of fewer rows the last stands for those that are not there. `head`: there
+// are as many rows, and no more columns than virtual lanes, so that no loop is left.
+constexpr Index dot_chunk = 128;
+template <bool head, class T>
+inline Vec<T> dots_by_chunks(const T* x_c, const T* w_rc, Index w_ld, Index rows, Index columns) {
+  constexpr int lanes = Vec<T>::lanes, step = VirtualLanes<T>::lanes;
+  Vec<T> total = set(T(0));
+  for (Index chunk = 0; chunk < (head ? 1 : columns); chunk += dot_chunk) {
+    VirtualLanes<T> sum[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; ++l) sum[l] = virtual_lanes(T(0));
+    const Index end = head ? step : smaller(chunk + dot_chunk, whole_pads(columns));
+    for (Index c = chunk; c < end; c += step)
+#pragma GCC unroll 16
+      for (int v = 0; v < VirtualLanes<T>::vectors; ++v) {
+        const Vec<T> x = load(x_c + c + v * lanes);
+#pragma GCC unroll 16
+        for (int l = 0; l < lanes; ++l)
+          sum[l].part[v] = fma(x, load(w_rc + (head ? l : smaller(l, rows - 1)) * w_ld + c + v * lanes), sum[l].part[v]);
+      }
+    Vec<T> sums[lanes];
+#pragma GCC unroll 16
+    for (int l = 0; l < lanes; ++l) sums[l] = first_half_of_tree(sum[l]);
+    total = total + sum_trees(sums);
+  }
+  return total;
+}
+template <class T>
+inline Vec<T> dots_by_chunks(const T* x_c, const T* w_rc, Index w_ld, Index rows, Index columns) {
+  const bool head = rows == Vec<T>::lanes && columns <= VirtualLanes<T>::lanes;
+  return head ? dots_by_chunks<true>(x_c, w_rc, w_ld, rows, columns) : dots_by_chunks<false>(x_c, w_rc, w_ld, rows, columns);
 }
 
 // v with zero in the lanes from n on.

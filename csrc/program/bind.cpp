@@ -43,8 +43,8 @@ Parameter Program::parameter(int index) const {
 
 // As a thread is to see it.
 Parameter Program::parameter(int index, int thread) const {
-  const bool own = index == 0 && !own_columns_.empty();
-  return own ? own_columns_[thread].parameter() : parameter(index);
+  if (index == 0 && !own_columns_.empty()) return own_columns_[thread].parameter();
+  return plan_.parameters[index].turned ? turned_.at(index).parameter() : parameter(index);
 }
 
 void Program::make_own_columns() {
@@ -52,6 +52,11 @@ void Program::make_own_columns() {
     const ParameterPlan& p = plan_.parameters[0];
     own_columns_.emplace_back(parameter(0), p.rows(), with_pads(plan_.owned(units_of(1), thread), p), plan_.spec.dtype);
   }
+}
+
+void Program::make_turned_weights() {
+  for (int p = 0; p < static_cast<int>(plan_.parameters.size()); ++p)
+    if (plan_.parameters[p].turned) turned_.emplace(p, TurnedWeights(parameter(p), plan_.parameters[p], plan_.spec.dtype));
 }
 
 double* Program::statistics(int index, int row) const {
@@ -101,12 +106,13 @@ DenseForward Program::bind_forward(const Step& step, Range own, int thread) cons
           ld(step.input),
           w,
           seen.ld,
-          p.bias ? w + p.inputs * row_bytes : nullptr,
+          p.bias ? w + seen.bias_row * row_bytes : nullptr,
           data_or_null(step.other, thread),
           p.inputs,
           step.activation,
           rows_of(step, own),
-          by_rows ? Range{0, p.outputs} : own};
+          by_rows ? Range{0, p.outputs} : own,
+          p.turned};
 }
 
 Activate Program::bind_activate(const Step& step, Range own, int thread) const {
@@ -215,16 +221,18 @@ RowLoss Program::bind_loss(const Step& step, Range rows, int thread) const {
 
 DenseInputGradient Program::bind_input_gradient(const Step& step, Range own, int thread) const {
   const ParameterPlan& p = plan_.parameters[step.parameter];
+  const Parameter seen = parameter(step.parameter, thread);
   return {bind_sink(step, thread),
           data(step.input, thread),
           ld(step.input),
-          parameter(step.parameter).w,
-          p.ld,
+          seen.w,
+          seen.ld,
           data(plan_.find("scratch"), thread),
           plan_.spec.batch,
           p.outputs,
           rows_of(step, own),
-          step.owner == batch_rows ? Range{0, p.inputs} : own};
+          step.owner == batch_rows ? Range{0, p.inputs} : own,
+          p.turned};
 }
 
 DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, int thread) const {
@@ -244,7 +252,8 @@ DenseWeightGradient Program::bind_weight_gradient(const Step& step, Range own, i
           plan_.spec.fused ? plan_.spec.rule : Rule::none,
           nullptr,
           inputs,
-          step.by_columns ? own : Range{0, p.outputs}};
+          step.by_columns ? own : Range{0, p.outputs},
+          p.turned};
 }
 
 Program::Commit Program::bind_commit(int thread) const {

@@ -16,6 +16,14 @@ Index Builder::block_rows() const {
   return (spec().batch * spec().block + gram_rows - 1) / gram_rows * gram_rows;
 }
 
+// For steps of one row: with more, sums of several rows do not wait for each other either. Layers of more units than a
+// cache line fill vectors as they are, and threads may own columns of them.
+void Builder::turn_narrow_layers() {
+  if (!in_block() || spec().batch > 1) return;
+  for (ParameterPlan& p : plan_.parameters)
+    p.turned = p.layer > 0 && layer(p.layer).kind == LayerKind::dense && p.outputs <= padding;
+}
+
 void Builder::block_buffers() {
   if (!in_block()) return;
   const Index rows = block_rows(), units = layer(0).units;

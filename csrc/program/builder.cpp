@@ -15,6 +15,7 @@ Builder::Builder(const Spec& spec, const Schedule& schedule) : graph_(spec), sch
   plan_.threads = schedule.threads;
   plan_.schedule = schedule.name;
   plan_.parameters = plan_parameters(spec);
+  turn_narrow_layers();
   plan_.statistics = plan_statistics(spec);
   plan_.own_columns = own_columns();
   plan_.steps_by_one = schedule.steps_by_one;

@@ -76,6 +76,7 @@ class Builder {
 
   bool in_block() const { return spec().block > 1; }
   Index block_rows() const;
+  void turn_narrow_layers();
   void block_buffers();
   void begin_block();
   void gram();

@@ -78,6 +78,10 @@ double Plan::barriers_a_step() const {
   return inside + double(outside) / spec.block;
 }
 
+bool Plan::turns_weights() const {
+  return std::any_of(parameters.begin(), parameters.end(), [](const ParameterPlan& p) { return p.turned; });
+}
+
 Index Plan::times_a_round(int step) const {
   const bool for_each = in_chunks() && step >= marks[begin] && step < marks[differentiated];
   return for_each ? (chunks() + threads - 1) / threads : 1;

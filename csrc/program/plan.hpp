@@ -24,6 +24,7 @@ struct ParameterPlan {
   Index offset, inputs, outputs, ld;
   bool bias;
   int layer;
+  bool turned = false;  // while steps run, in other memory: turned_weights.hpp
   Index rows() const { return inputs + (bias ? 1 : 0); }
 };
 
@@ -162,6 +163,7 @@ struct Plan {
   bool alike(const Access& a, const Access& b) const;
   bool in_rounds(int step) const { return step >= marks[begin] && step < marks[updated]; }  // not once a block
   bool in_chunks() const { return spec.chunk > 0; }
+  bool turns_weights() const;
   Index chunks() const { return (spec.batch + spec.chunk - 1) / spec.chunk; }
   Index times_a_round(int step) const;  // how often a thread makes a step: once, or for each of its chunks
   double barriers_a_step() const;

@@ -11,6 +11,7 @@ namespace thalweg {
 Program::Program(const Plan& plan, const KernelTable& table, const Storage& storage)
     : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads), sums_(plan.find("sums")) {
   if (plan_.own_columns) make_own_columns();
+  make_turned_weights();
   tasks_ = bind_all();
   if (plan_.in_chunks()) bind_rest();
 }
@@ -42,12 +43,29 @@ double Program::gradient_squares() const noexcept {
 }
 
 void Program::walk(Moment moment, Mark from, Mark to) {
-  const OwnColumns* own = own_columns_.empty() ? nullptr : &own_columns_[moment.thread];
-  if (own) own->take();
+  take_weights(moment.thread);
   while (moment.round < moment.slice.steps)
     if (walk_block(moment, from, to) == Next::end) break;
-  if (own) own->give();
+  give_weights(moment.thread);
   if (moment.thread == 0) outcome_.steps = moment.round;
+}
+
+// To where kernels are to find them,
+void Program::take_weights(int thread) {
+  if (!own_columns_.empty()) own_columns_[thread].take();
+  if (turned_.empty()) return;
+  if (thread == 0)
+    for (const auto& [parameter, turned] : turned_) turned.take();
+  barrier_.wait(thread, false);
+}
+
+// and back.
+void Program::give_weights(int thread) {
+  if (!own_columns_.empty()) own_columns_[thread].give();
+  if (turned_.empty()) return;
+  barrier_.wait(thread, false);
+  if (thread == 0)
+    for (const auto& [parameter, turned] : turned_) turned.give();
 }
 
 // A block that ends early still updates with the steps that it has made.

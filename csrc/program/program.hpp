@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <variant>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "program/own_columns.hpp"
 #include "program/plan.hpp"
 #include "program/threads.hpp"
+#include "program/turned_weights.hpp"
 
 namespace thalweg {
 
@@ -131,6 +133,7 @@ class Program {
   Parameter parameter(int index) const;
   Parameter parameter(int index, int thread) const;
   void make_own_columns();
+  void make_turned_weights();
   double* statistics(int index, int row) const;
   Range rows_of(const Step& step, Range own) const;
   Range columns_of(const Step& step, Range own) const;
@@ -139,6 +142,8 @@ class Program {
   Index ld(int buffer) const { return plan_.buffers[buffer].ld; }
 
   void walk(Moment moment, Mark from, Mark to);
+  void take_weights(int thread);
+  void give_weights(int thread);
   Next walk_block(Moment& moment, Mark from, Mark to);
   Next walk_rounds(Moment& moment, Mark from, Mark to);
   Next one_walks_rounds(Moment& moment, Mark from, Mark to);
@@ -206,6 +211,7 @@ class Program {
   Storage storage_;
   Arena arena_;
   std::vector<OwnColumns> own_columns_;  // of each thread, where the plan says so
+  std::map<int, TurnedWeights> turned_;  // by parameter, where the plan says so
   Barrier barrier_;
   Tasks tasks_, rest_;                    // for the rows of a batch, or of a chunk; for those of a smaller last chunk
   Progress gram_made_;                    // the place in the order to which the block's gram is there, of steps by one
