@@ -221,10 +221,16 @@ def test_narrow_layers_are_turned(activation, units, outputs, bias, dtype, isa):
 
 
 def test_layers_are_turned_for_single_rows_if_narrow():
-    assert turns(trained(1)[0])
-    assert not turns(trained(2)[0])
-    assert not turns(trained(1, NETWORKS["one"]())[0])
-    assert not turns(trained(1, [tw.Dense(8, "tanh"), tw.Dense(17)])[0])
+    for batch, layers, expected in (
+        (1, NETWORKS["two"](), True),
+        (2, NETWORKS["two"](), False),
+        (1, NETWORKS["one"](), False),
+        (1, [tw.Dense(UNITS, "tanh"), tw.Dense(16)], True),
+        (1, [tw.Dense(UNITS, "tanh"), tw.Dense(17)], False),
+    ):
+        trainer, _ = trained(batch, layers)
+        assert blocks_of(trainer) == {32 // batch}
+        assert turns(trainer) == expected
 
 
 def test_a_step_that_is_not_finite_leaves_turned_weights_as_before():
