@@ -85,7 +85,8 @@ std::string Plan::describe() const {
                      (spec.fused ? ", fused" : "") +
                      (spec.block > 1 ? ", blocks of " + std::to_string(spec.block) + " steps" : "") +
                      (in_chunks() ? ", " + std::to_string(spec.chunk) + " rows a chunk" : "") +
-                     (own_columns ? ", own columns" : "") + (turns_weights() ? ", narrow layers turned" : "") + (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
+                     (own_columns ? ", own columns" : "") + (turns_weights() ? ", narrow layers turned" : "") +
+                     (long_step ? ", in pieces" : "") + "\nconsidered:\n" + considered +
                      "before  step            owner          Mflop    output <- inputs\n";
   for (size_t i = 0; i < steps.size(); ++i) {
     const int step = static_cast<int>(i);
