@@ -400,6 +400,27 @@ def test_rows_in_place_strided_or_converted_are_the_same():
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [1, 2, 8])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_blocks_read_in_place_are_the_same(dtype, batch, threads, shuffle):
+    inputs = 144  # without pads
+    x = np.random.default_rng(3).normal(size=(ROWS, inputs)).astype(dtype)
+    y = np.arange(ROWS) % OUTPUTS
+    apart, far = np.zeros((ROWS, 2 * inputs), dtype), np.zeros((ROWS, 2048), dtype)
+    unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
+    for copy in (apart[:, :inputs], far[:, :inputs], unaligned):
+        copy[...] = x
+    found = set()
+    for form in (x, apart[:, :inputs], x[::-1].copy()[::-1], far[:, :inputs], unaligned, np.asfortranarray(x)):
+        trainer = make(dtype=dtype, inputs=inputs, num_threads=threads)
+        trainer.fit(form, y, batch_size=batch, epochs=2, shuffle=shuffle)
+        assert blocks_of(trainer) == {32 // batch}
+        found.add(bits(trainer)[0])
+    assert len(found) == 1
+
+
 @pytest.fixture
 def last_bytes_before_a_wall():
     """An array of bytes behind whose last one no memory can be read."""
@@ -415,10 +436,11 @@ def last_bytes_before_a_wall():
 
 @pytest.mark.skipif(os.name != "posix", reason="memory is protected by mprotect")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("form", ["rows", "columns", "every third", "backwards", "float32"])
+@pytest.mark.parametrize("form", ["rows", "columns", "every third", "backwards", "float32", "in place"])
 def test_no_byte_behind_the_rows_is_read(last_bytes_before_a_wall, form, threads):
-    rows, inputs = 96, INPUTS
-    size = rows * inputs * {"every third": 3, "float32": 4}.get(form, 1)
+    in_place = form == "in place"
+    rows, inputs = (88, 144) if in_place else (96, INPUTS)  # the last block is not whole
+    size = rows * inputs * {"every third": 3, "float32": 4, "in place": 4}.get(form, 1)
     last = last_bytes_before_a_wall[-size:]
     last[:] = np.arange(size) % 3
     x = {
@@ -427,9 +449,10 @@ def test_no_byte_behind_the_rows_is_read(last_bytes_before_a_wall, form, threads
         "every third": lambda: last.reshape(rows, 3 * inputs)[:, 2::3],
         "backwards": lambda: last.reshape(rows, inputs)[::-1, ::-1],
         "float32": lambda: last.view(np.float32).reshape(rows, inputs),
+        "in place": lambda: last.view(np.float32).reshape(rows, inputs),
     }[form]()
-    trainer = make(dtype="float32", num_threads=threads)
-    trainer.fit(x, np.zeros(rows, int), batch_size=4, epochs=2, verbose=0)
+    trainer = make(dtype="float32", inputs=inputs, num_threads=threads)
+    trainer.fit(x, np.zeros(rows, int), batch_size=4, epochs=2, shuffle=not in_place, verbose=0)
     assert blocks_of(trainer) == {8}
 
 

@@ -71,6 +71,7 @@ void Program::give_weights(int thread) {
 // A block that ends early still updates with the steps that it has made.
 Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
   moment.block_rows = std::min(plan_.spec.block, moment.slice.steps - moment.round) * plan_.spec.batch;
+  moment.in_place = place_of_block(moment);
   if (from == begin) walk_steps(moment, 0, plan_.meanwhile);
   const Next next = plan_.steps_by_one ? one_walks_rounds(moment, from, to) : walk_rounds(moment, from, to);
   moment.block_rows = moment.row_in_block;
@@ -177,6 +178,7 @@ const Index* Program::order_from(const Moment& moment) const {
 }
 
 Program::Next Program::run(const GatherInput& task, Moment& moment) {
+  if (moment.in_place) return Next::step;
   in_pieces(moment, {task.rows.begin, std::min(task.rows.end, moment.block_rows)}, [&](Range part) {
     Gather gather = task;
     gather.array = rows_from(moment.slice.x, moment);
