@@ -43,6 +43,8 @@ class Source:
     """A user's array, held while a program reads it: one or two axes, any strides, any real dtype."""
 
     def __new__(cls, array: _Array | Buffer) -> Self: ...
+    @property
+    def rows(self) -> int: ...
     def is_readable_in_place(self, code: str) -> bool:
         """Whether kernels that compute in a dtype can read the rows as they lie."""
 
@@ -136,6 +138,9 @@ class Forward:
     def __new__(cls, make: Callable[[int, bool], View], code: str, block: int) -> Self: ...
     def run(self, x: Source, first: int, outputs: _Array) -> int:
         """Predict a block of rows from `first` on into their place in a C-contiguous array. Returns how many they are."""
+
+def hold_rows(x: Any, columns: int) -> Source | None:
+    """Hold what is an array of so many columns at first sight; return None for what needs a closer look."""
 
 def parameter_layout(shape: Shape) -> list[tuple[int, int, int, int, bool, int]]:
     """Where parameters lie in their block, in elements: (offset, inputs, outputs, leading dimension, bias, layer)."""

@@ -90,18 +90,32 @@ cdef class Source:
         self.array.data = self.view.buf
         cdef Py_UCS4 code = self.view.format[strlen(self.view.format) - 1]  # NumPy marks unaligned data with '=' before it
         self.array.type = <SourceType><int>SOURCE_TYPES[code]
-        self.array.row_stride = self.view.strides[0]
+        self.array.row_stride = self.view.strides[0] if self.view.ndim else 0
         self.array.column_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
 
     def __dealloc__(self):
         PyBuffer_Release(&self.view)
 
+    @property
+    def rows(self):
+        return self.view.shape[0]
+
     cpdef cbool is_readable_in_place(self, Py_UCS4 code):
         """Whether kernels that compute in a dtype can read the rows as they lie."""
         cdef Py_ssize_t item = self.view.itemsize
-        if self.view.format[0] != code or self.view.format[1]:  # which is also that of aligned data
-            return False
-        return (self.view.shape[1] == 1 or self.view.strides[1] == item) and self.view.strides[0] % item == 0
+        cdef cbool ours = self.view.format[0] == code and not self.view.format[1]  # which is also that of aligned data
+        return ours and (self.view.shape[1] == 1 or self.view.strides[1] == item) and self.view.strides[0] % item == 0
+
+
+def hold_rows(x, int64_t columns):
+    """Hold what is an array of so many columns at first sight; return None for what needs a closer look."""
+    try:
+        source = Source(x)
+    except (BufferError, KeyError, TypeError, ValueError):  # nothing to hold, or no such dtype
+        return None
+    cdef size_t letters = strlen(source.view.format)  # one of this machine's dtypes, behind '=' if unaligned
+    cdef cbool native = letters == 1 or (letters == 2 and source.view.format[0] == b"=")
+    return source if native and source.view.ndim == 2 and source.view.shape[1] == columns and source.view.shape[0] else None
 
 
 cdef Spec spec_of(shape):

@@ -23,7 +23,7 @@ def as_real(array: Any, name: str) -> Array:
     read-only; a frame or Series of pandas becomes an array (`frames.to_array` says when by copying).
     """
     if type(array) is np.ndarray and array.dtype in _READABLE:
-        return array  # first, since a prediction of one row would wait for what follows
+        return array  # as most are
     if isinstance(array, (str, os.PathLike)):
         array = open_file(array, name)
     elif frames.is_frame(array):

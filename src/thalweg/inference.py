@@ -1,7 +1,7 @@
 """Predictions and evaluations, a block of rows at a time."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,14 +27,15 @@ def _make_runner(
     return bind(plan, shape, loss, model.block, statistics=model.statistics_block)
 
 
-def predict(model: "Sequential", x: Array, then: str, num_threads: int | None) -> Array:
-    """Run the model forward, and then one more activation, unless that is ""."""
+def predict(model: "Sequential", x: Any, then: str, num_threads: int | None) -> Array:
+    """Check inputs, and run the model forward, and then one more activation, unless that is ""."""
     shape, forwards = model.shaped()
     if shape.standardize:
         model.check_learned()
     key = then, system.machine(num_threads, probe=False)
     forward = forwards.get(key) or _keep_forward(model, shape, forwards, *key)
-    rows, source = len(x), _native.Source(x)
+    source = _native.hold_rows(x, shape.inputs) or _native.Source(model.check_inputs(x))
+    rows = source.rows
     outputs = np.empty((rows, shape.outputs), shape.dtype)
     done = 0
     while done < rows:

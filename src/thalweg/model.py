@@ -217,7 +217,7 @@ class Sequential(Network):
 
     def _outputs(self, X: Any, then: str, num_threads: int | None) -> Array:
         if not hasattr(X, "__next__"):
-            return inference.predict(self, self.check_inputs(X), then, num_threads)
+            return inference.predict(self, X, then, num_threads)
         batches = (self.check_inputs(x, f"x of batch {number}") for number, x in enumerate(X))
         return inference.predict_batches(self, batches, then, num_threads)
 
