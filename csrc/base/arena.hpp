@@ -41,10 +41,4 @@ class Arena {
   Index bytes_;
 };
 
-// Rows of a matrix with pads, into one without.
-inline void copy_rows(void* to, const char* from, Index rows, Index row_bytes, Index from_stride) {
-  char* out = static_cast<char*>(to);
-  for (Index r = 0; r < rows; ++r) std::memcpy(out + r * row_bytes, from + r * from_stride, row_bytes);
-}
-
 }  // namespace thalweg

@@ -1,6 +1,6 @@
 #include "program/own_columns.hpp"
 
-#include <cstring>
+#include "base/copy.hpp"
 
 namespace thalweg {
 
@@ -26,11 +26,12 @@ Parameter OwnColumns::parameter() const {
 
 void OwnColumns::copy(bool in) const {
   const Index bytes = (columns_.end - columns_.begin) * element_bytes_;
+  const Index whole_stride = whole_.ld * element_bytes_, own_stride = ld_ * element_bytes_;
   for (int block = 0; block < blocks_; ++block) {
     char* whole = static_cast<char*>(whole_block(block)) + columns_.begin * element_bytes_;
     char* own = own_block(block);
-    for (Index r = 0; r < rows_; ++r, whole += whole_.ld * element_bytes_, own += ld_ * element_bytes_)
-      std::memcpy(in ? own : whole, in ? whole : own, bytes);
+    if (in) copy_rows(own, own_stride, whole, whole_stride, rows_, bytes);
+    else copy_rows(whole, whole_stride, own, own_stride, rows_, bytes);
   }
 }
 

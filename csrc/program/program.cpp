@@ -154,15 +154,14 @@ void Program::in_pieces(const Moment& moment, Range all, Call&& call) {
   }
 }
 
-// call() for a product's rows and columns, of which the longer range becomes that of each piece: weights that are wider
-// than the batch come from memory once, not with every few rows.
+// call(rows, columns) for all of a product; the pieces are of the longer range: weights that are wider than the batch come
+// from memory once, not with every few rows.
 template <class Call>
-void Program::in_pieces(const Moment& moment, Range& rows, Range& columns, Call&& call) {
-  Range& longer = columns.end - columns.begin > rows.end - rows.begin ? columns : rows;
-  in_pieces(moment, longer, [&](Range part) {
-    longer = part;
-    call();
-  });
+void Program::in_pieces(const Moment& moment, Range rows, Range columns, Call&& call) {
+  if (columns.end - columns.begin > rows.end - rows.begin)
+    in_pieces(moment, columns, [&](Range part) { call(rows, part); });
+  else
+    in_pieces(moment, rows, [&](Range part) { call(part, columns); });
 }
 
 // ---- reading the user's rows ------------------------------------------------------------------------------------
@@ -223,7 +222,11 @@ Program::Next Program::run(const DenseForward& task, Moment& moment) {
     forward.x = rows_from(moment.slice.x, moment).data;
     forward.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
   }
-  in_pieces(moment, forward.rows, forward.columns, [&] { table_.dense_forward(forward); });
+  in_pieces(moment, task.rows, task.columns, [&](Range rows, Range columns) {
+    forward.rows = rows;
+    forward.columns = columns;
+    table_.dense_forward(forward);
+  });
   return Next::step;
 }
 
@@ -249,7 +252,11 @@ Program::Next Program::drop(void (*kernel)(const Kernel&) noexcept, DropoutOf<Ke
 
 Program::Next Program::run(const DenseInputGradient& task, Moment& moment) {
   DenseInputGradient gradient = task;
-  in_pieces(moment, gradient.rows, gradient.columns, [&] { table_.dense_input_gradient(gradient); });
+  in_pieces(moment, task.rows, task.columns, [&](Range rows, Range columns) {
+    gradient.rows = rows;
+    gradient.columns = columns;
+    table_.dense_input_gradient(gradient);
+  });
   return Next::step;
 }
 

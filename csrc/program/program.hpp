@@ -171,7 +171,7 @@ class Program {
   template <class Call>
   void in_pieces(const Moment& moment, Range all, Call&& call);
   template <class Call>
-  void in_pieces(const Moment& moment, Range& rows, Range& columns, Call&& call);
+  void in_pieces(const Moment& moment, Range rows, Range columns, Call&& call);
 
   // Most tasks are their kernel's arguments and nothing else.
   template <class Arguments>

@@ -15,7 +15,10 @@ cdef extern from "base/arena.hpp" namespace "thalweg" nogil:
         Arena(int64_t) except +
         char* data()
         int64_t bytes()
-    void copy_rows(void*, const char*, int64_t, int64_t, int64_t)
+
+
+cdef extern from "base/copy.hpp" namespace "thalweg" nogil:
+    void copy_rows(char*, int64_t, const char*, int64_t, int64_t, int64_t)
 
 
 cdef extern from "base/rng.hpp" namespace "thalweg" nogil:

@@ -59,9 +59,10 @@ cdef class View:
     def __getbuffer__(self, Py_buffer* view, int flags):
         fill(view, flags, self, self.data, self.strides[1], self.program.plan.code, 2, self.shape, self.strides)
 
-    cdef void copy_to(self, void* memory) noexcept:
+    cdef void copy_to(self, char* memory) noexcept:
         """Copy without pads."""
-        copy_rows(memory, self.data, self.shape[0], self.shape[1] * self.strides[1], self.strides[0])
+        cdef Py_ssize_t row = self.shape[1] * self.strides[1]
+        copy_rows(memory, row, self.data, self.strides[0], self.shape[0], row)
 
 
 cdef void fill(Py_buffer* view, int flags, object owner, char* data, Py_ssize_t item, const char* code, int ndim,
