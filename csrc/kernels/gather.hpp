@@ -61,8 +61,8 @@ void copy_row(T* out_c, const char* row, Index columns) {
   for (; c < columns; ++c) out_c[c] = from[c];
 }
 
-// A shuffled row may lie anywhere in memory, so its lines are asked for while those before it are read: some 6 KB ahead,
-// and into L2, which has twice as many on their way at a time as L1.
+// A shuffled row may lie anywhere in memory, so its lines are asked for while those before it are read: two rows ahead, of
+// short ones more, and into L2, which has twice as many on their way at a time as L1.
 struct RowsAhead {
   Index bytes, rows;
   RowsAhead(const Array& array, Index item, Index columns)
