@@ -34,7 +34,8 @@ def predict(model: "Sequential", x: Any, then: str, num_threads: int | None) -> 
         model.check_learned()
     key = then, system.machine(num_threads, probe=False)
     forward = forwards.get(key) or _keep_forward(model, shape, forwards, *key)
-    source = _native.hold_rows(x, shape.inputs) or _native.Source(model.check_inputs(x))
+    known = type(x) is np.ndarray  # others may describe their memory in words that the door does not know
+    source = (_native.hold_rows(x, shape.inputs) if known else None) or _native.Source(model.check_inputs(x))
     rows = source.rows
     outputs = np.empty((rows, shape.outputs), shape.dtype)
     done = 0
