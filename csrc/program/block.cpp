@@ -130,7 +130,7 @@ KeepStep Program::bind_keep_step(const Step& step, Range own, int thread) const 
 
 // Where the user has a block's rows, or null if they must be gathered: kernels read rows of our dtype, in order, with all
 // rows and pads that they expect, and not so far apart that they push each other out of L1 (leading_dimension).
-const char* Program::place_of_block(const Moment& moment) const {
+const void* Program::place_of_block(const Moment& moment) const {
   const Spec& spec = plan_.spec;
   const Array& x = moment.slice.x;
   const Index rows = spec.batch * spec.block, item = size_of(spec.dtype);
@@ -140,15 +140,6 @@ const char* Program::place_of_block(const Moment& moment) const {
   const bool complete = moment.block_rows == rows && rows % gram_rows == 0 && spec.inputs % padding == 0;
   const bool aligned = (reinterpret_cast<std::uintptr_t>(place) | x.row_stride) % item == 0;
   return complete && aligned && x.column_stride == item && x.row_stride % 2048 != 0 ? place : nullptr;
-}
-
-// A kernel's arguments with x where it is.
-template <class Arguments>
-Arguments Program::with_rows(Arguments arguments, const Moment& moment) const {
-  if (!moment.in_place) return arguments;
-  arguments.x = moment.in_place;
-  arguments.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
-  return arguments;
 }
 
 // touch(line) for the cache lines of rows of the next block, so many from the place on that has been reached in this one.
@@ -176,14 +167,16 @@ void Program::read_ahead(const Moment& moment) const {
 }
 
 Program::Next Program::run(const BlockProduct& task, Moment& moment) {
-  DenseForward forward = with_rows<DenseForward>(task, moment);
+  DenseForward forward = task;
+  if (moment.block_x) read_in_place(forward, moment.block_x, moment);
   forward.rows = {0, moment.block_rows};
   return call(table_.dense_forward, forward);
 }
 
 // Few rows at a time, so that the thread that makes the steps need not wait for all.
 Program::Next Program::run(const Gram& task, Moment& moment) {
-  Gram part = with_rows(task, moment);
+  Gram part = task;
+  if (moment.block_x) read_in_place(part, moment.block_x, moment);
   if (!plan_.steps_by_one) return call(table_.gram, part);
   for (Index i = task.rows.begin; i < std::min(task.rows.end, moment.block_rows); i += gram_rows) {
     part.rows = {i, i + gram_rows};
@@ -211,7 +204,8 @@ Program::Next Program::run(const KeepStep& task, Moment& moment) {
 // What was kept is what is to be added.
 Program::Next Program::run(const BlockUpdate& task, Moment& moment) {
   static constexpr double add_all[] = {-1, 0};  // SGD's scalars: a rate of -1, no decay
-  DenseWeightGradient gradient = with_rows<DenseWeightGradient>(task, moment);
+  DenseWeightGradient gradient = task;
+  if (moment.block_x) read_in_place(gradient, moment.block_x, moment);
   gradient.batch = moment.block_rows;
   gradient.scalars = add_all;
   if (gradient.batch > 0) table_.dense_weight_gradient(gradient);

@@ -71,7 +71,7 @@ void Program::give_weights(int thread) {
 // A block that ends early still updates with the steps that it has made.
 Program::Next Program::walk_block(Moment& moment, Mark from, Mark to) {
   moment.block_rows = std::min(plan_.spec.block, moment.slice.steps - moment.round) * plan_.spec.batch;
-  moment.in_place = place_of_block(moment);
+  moment.block_x = place_of_block(moment);
   if (from == begin) walk_steps(moment, 0, plan_.meanwhile);
   const Next next = plan_.steps_by_one ? one_walks_rounds(moment, from, to) : walk_rounds(moment, from, to);
   moment.block_rows = moment.row_in_block;
@@ -177,7 +177,7 @@ const Index* Program::order_from(const Moment& moment) const {
 }
 
 Program::Next Program::run(const GatherInput& task, Moment& moment) {
-  if (moment.in_place) return Next::step;
+  if (moment.block_x) return Next::step;
   in_pieces(moment, {task.rows.begin, std::min(task.rows.end, moment.block_rows)}, [&](Range part) {
     Gather gather = task;
     gather.array = rows_from(moment.slice.x, moment);
@@ -218,10 +218,7 @@ Program::Next Program::run(const GatherWeights& task, Moment& moment) {
 
 Program::Next Program::run(const DenseForward& task, Moment& moment) {
   DenseForward forward = task;
-  if (!forward.x) {
-    forward.x = rows_from(moment.slice.x, moment).data;
-    forward.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
-  }
+  if (!forward.x) read_in_place(forward, rows_from(moment.slice.x, moment).data, moment);
   in_pieces(moment, task.rows, task.columns, [&](Range rows, Range columns) {
     forward.rows = rows;
     forward.columns = columns;
@@ -264,10 +261,7 @@ Program::Next Program::run(const DenseWeightGradient& task, Moment& moment) {
   DenseWeightGradient gradient = task;
   gradient.scalars = scalars_of(moment);
   if (plan_.in_chunks()) gradient.parameter.g = static_cast<char*>(gradient.parameter.g) + moment.sum * bytes_of_sum();
-  if (!gradient.x) {
-    gradient.x = rows_from(moment.slice.x, moment).data;
-    gradient.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
-  }
+  if (!gradient.x) read_in_place(gradient, rows_from(moment.slice.x, moment).data, moment);
   in_pieces(moment, task.inputs, [&](Range part) {
     gradient.inputs = part;
     gradient.bias = task.bias && part.end == task.inputs.end;

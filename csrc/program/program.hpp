@@ -95,7 +95,7 @@ class Program {
     Index round = 0, row = 0;  // round of steps, and its first row in the order
     Index block_rows = 0;      // of the block of steps at hand; of a plan without blocks, of the step
     Index row_in_block = 0;    // the step's first
-    const char* in_place = nullptr;  // where the user has the block's rows, if they are read there
+    const void* block_x = nullptr;  // the block's rows, where they are read in the user's array
     Index row_in_step = 0;     // the chunk's first
     Index sum = 0;             // which of the thread's sums is made
     int pieces = 1;            // of the step at hand
@@ -155,9 +155,12 @@ class Program {
   void add_sum(int thread, Index sum, Index chunk);
   Index bytes_of_sum() const { return ld(sums_) * size_of(plan_.spec.dtype); }
   Next walk_steps(Moment& moment, int from, int to);
-  const char* place_of_block(const Moment& moment) const;
+  const void* place_of_block(const Moment& moment) const;
   template <class Arguments>
-  Arguments with_rows(Arguments arguments, const Moment& moment) const;
+  void read_in_place(Arguments& arguments, const void* x, const Moment& moment) const {
+    arguments.x = x;
+    arguments.x_ld = moment.slice.x.row_stride / size_of(plan_.spec.dtype);
+  }
   template <class Touch>
   void each_line_ahead(const Moment& moment, Index rows, Touch&& touch) const;
   void fetch_ahead(const Moment& moment) const;
