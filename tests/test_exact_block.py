@@ -400,11 +400,12 @@ def test_rows_in_place_strided_or_converted_are_the_same():
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])  # in place only those that are not
+@pytest.mark.parametrize("slice_steps", [None, 7])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("batch", [1, 2, 8])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rows_that_blocks_read_in_place_are_the_same(dtype, batch, threads, shuffle):
+def test_rows_that_blocks_read_in_place_are_the_same(dtype, batch, threads, slice_steps, shuffle):
     inputs = 144  # without pads
     x = np.random.default_rng(3).normal(size=(ROWS, inputs)).astype(dtype)
     y = np.arange(ROWS) % OUTPUTS
@@ -415,6 +416,7 @@ def test_rows_that_blocks_read_in_place_are_the_same(dtype, batch, threads, shuf
     found = set()
     for form in (x, apart[:, :inputs], x[::-1].copy()[::-1], far[:, :inputs], unaligned, np.asfortranarray(x)):
         trainer = make(dtype=dtype, inputs=inputs, num_threads=threads)
+        trainer.slice_steps = slice_steps
         trainer.fit(form, y, batch_size=batch, epochs=2, shuffle=shuffle)
         assert blocks_of(trainer) == {32 // batch}
         found.add(bits(trainer)[0])
