@@ -61,8 +61,8 @@ void copy_row(T* out_c, const char* row, Index columns) {
   for (; c < columns; ++c) out_c[c] = from[c];
 }
 
-// A shuffled row may lie anywhere in memory, so its lines are asked for while those before it are read: two rows ahead, of
-// short ones more, and into L2, which has twice as many on their way at a time as L1.
+// A shuffled row may lie anywhere in memory, so its lines are asked for while those before it are read: two rows ahead, more
+// where rows are under 4 KB, and into L2, which has twice as many on their way at a time as L1.
 struct RowsAhead {
   Index bytes, rows;
   RowsAhead(const Array& array, Index item, Index columns)
@@ -99,7 +99,7 @@ void gather(const Gather& g) noexcept {
     const bool copy = same<S, T> && plain<T>(g.array);
     const RowsAhead ahead(g.array, sizeof(S), g.columns);
     for (Index b = g.rows.begin; b < g.rows.end; ++b) {
-      ahead.fetch(row_of(g.array, g.order, smaller(b + ahead.rows, g.rows.end - 1)));
+      if (b + ahead.rows < g.rows.end) ahead.fetch(row_of(g.array, g.order, b + ahead.rows));
       T* out_c = static_cast<T*>(g.out) + b * g.out_ld;
       const char* row = row_of(g.array, g.order, b);
       if (g.mean) standardize_row<T, S>(out_c, row, g.array.column_stride, g);
