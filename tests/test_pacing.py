@@ -20,11 +20,11 @@ class World:
         self.pace = Pace(machine, fixed)
         self.seen = []
 
-    def slice(self, one, two):
-        """Run a slice; return its number of threads and of steps."""
+    def slice(self, one, two, still=0.0):
+        """Run a slice, in which a core stands still for so many seconds; return its number of threads and of steps."""
         machine, steps = self.pace.next()
         threads = 1 if machine.threads == 1 else 2
-        seconds = steps * (one if threads == 1 else two)
+        seconds = steps * (one if threads == 1 else two) + still
         self.now += seconds
         self.pace.note(steps, seconds, threads)
         self.seen.append((threads, steps))
@@ -51,6 +51,22 @@ def test_a_change_of_the_machine_is_found(monkeypatch):
     assert world.run(10, one=1e-4, two=3e-4) < 0.02
     world.run(10, one=1e-4, two=6e-5)
     assert world.run(10, one=1e-4, two=6e-5) > 0.98
+
+
+@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("still", [0.004, 0.02, 0.2])
+@pytest.mark.parametrize(("one", "two"), [(1e-4, 6e-5), (1e-4, 3e-4)])
+def test_a_core_that_stands_still_once_decides_nothing(number, still, one, two, monkeypatch):
+    world = World(monkeypatch)
+    for _ in range(number):
+        world.slice(one, two)
+    world.slice(one, two, still)
+    world.run(0.15, one, two)  # the trial that may have been disturbed, and a slice behind it
+    if two < one:
+        assert world.run(3, one, two) > 0.98
+    else:
+        world.run(4.5, one, two)  # one thread may not have been seen to be faster until the next trial
+        assert world.run(3, one, two) < 0.03
 
 
 def test_slices_are_of_50_ms(monkeypatch):

@@ -15,7 +15,7 @@ MANY_STEPS = 4  # from here on a run may take the time of a step to prepare
 FIRST_TRIAL_SECONDS = 0.01  # after so much training
 LONG_STEP_SECONDS = 0.005  # such a step has work enough for all threads
 WORTH_CHANGING = 0.95  # of the time that a step takes now
-SOON, LATE = 1.0, 4.0  # until the next trial, after a close one and after a clear one
+SOON, LATE = 1.0, 4.0  # until the next trial, and after one that clearly changed nothing
 
 
 class Pace:
@@ -27,7 +27,8 @@ class Pace:
         self._other: Machine | None = None  # what to try; None: nothing
         self._may_try = machine.threads > 1 and not machine.exactly and fixed_steps is None
         self._seconds: dict[Machine, float] = {}  # of a step
-        self._trial = 0  # slices left of a trial: one to warm up, one to measure
+        self._before = 0.0  # seconds of a step before the trial
+        self._trial = 0  # slices left of a trial: the other way to warm up and to measure, and the best once more
         self._next_trial = time.perf_counter() + FIRST_TRIAL_SECONDS
 
     def next(self) -> tuple[Machine, int]:
@@ -36,11 +37,13 @@ class Pace:
         if self._fixed is not None or best is None:
             return self._best, self._fixed or 1
         if self._other and not self._trial and best < LONG_STEP_SECONDS and time.perf_counter() >= self._next_trial:
-            self._trial, self._now = 2, self._other
-        if self._trial:
-            return self._now, MANY_STEPS if self._trial == 2 else max(MANY_STEPS, _steps(TRIAL_SECONDS, best))
-        self._now = self._best
-        return self._now, _steps(SLICE_SECONDS, best)
+            self._trial, self._before = 3, best
+        if not self._trial or self._other is None:
+            self._now = self._best
+            return self._now, _steps(SLICE_SECONDS, best)
+        self._now = self._other if self._trial > 1 else self._best
+        long_enough = 0 if self._trial == 3 else _steps(TRIAL_SECONDS, min(self._seconds.values()))
+        return self._now, max(MANY_STEPS, long_enough)
 
     def note(self, steps: int, seconds: float, threads: int) -> None:
         """Learn how long a slice took, and how many threads its plan had."""
@@ -56,11 +59,12 @@ class Pace:
             self._other = Machine(other, True, self._given.barrier_ns)
 
     def _decide(self) -> None:
-        tried, best = self._seconds[self._now], self._seconds[self._best]
-        if tried < WORTH_CHANGING * best:
-            self._best = self._now
-        close = 0.7 < tried / best < 1.4
-        self._next_trial = time.perf_counter() + (SOON if close else LATE)
+        assert self._other  # was tried
+        tried, best = self._seconds[self._other], min(self._before, self._seconds[self._best])
+        changes, clear = tried < WORTH_CHANGING * best, not 0.7 < tried / best < 1.4
+        if changes:
+            self._best = self._other
+        self._next_trial = time.perf_counter() + (LATE if clear and not changes else SOON)
 
 
 def _steps(seconds: float, of_one: float) -> int:
