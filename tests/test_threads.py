@@ -317,6 +317,31 @@ def test_affinity_is_a_ceiling():
     assert run(code).stdout.split() == ["1", "1"]
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="this system does not tell where threads are")
+def test_threads_may_use_the_same_cores_after_a_training():
+    # both begin on one core, from which one of them has to go
+    code = """
+    import os, numpy as np, thalweg as tw
+    cores = sorted(os.sched_getaffinity(0))
+    model = tw.Sequential([tw.Dense(64, "relu"), tw.Dense(5)], 30, seed=0)
+    x, y = np.ones((256, 30), np.float32), np.zeros(256, int)
+    threads = lambda: [int(name) for name in os.listdir("/proc/self/task")]
+    for _ in range(50):
+        for thread in threads():
+            os.sched_setaffinity(thread, cores[:1])
+            os.sched_setaffinity(thread, cores)
+        model.fit(x, y, loss="cross_entropy", optimizer=tw.SGD(), num_threads=2, verbose=0)
+        assert all(sorted(os.sched_getaffinity(thread)) == cores for thread in threads())
+    os.sched_setaffinity(0, cores[:1])
+    for thread in threads():
+        os.sched_setaffinity(thread, cores[:1])
+    model.fit(x, y, loss="cross_entropy", optimizer=tw.SGD(), num_threads=2, verbose=0)
+    assert all(os.sched_getaffinity(thread) == {cores[0]} for thread in threads())
+    """
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
 def test_cores_are_looked_at_again_after_a_while(monkeypatch):
     clock, cores = [1000.0], [4]
     monkeypatch.setattr(system, "_seen", {})

@@ -13,6 +13,7 @@
 #endif
 #include <sched.h>
 
+#include "program/cores.hpp"
 #include "simd/cpu.hpp"
 
 namespace thalweg {
@@ -76,9 +77,11 @@ bool run_threads(int threads, Body&& body) {
   const int dynamic = omp_get_dynamic();
   omp_set_dynamic(0);
   bool enough = true;
+  Cores cores;
 #pragma omp parallel num_threads(threads)
   {
     if (omp_get_num_threads() == threads) {
+      cores.take_one();
       FlushDenormals flush;
       body(omp_get_thread_num());
     } else if (omp_get_thread_num() == 0) {
