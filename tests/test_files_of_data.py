@@ -103,7 +103,7 @@ peak, stop, before = [0.0], threading.Event(), anonymous()
 def watch():
     while not stop.wait(0.001):
         peak[0] = max(peak[0], anonymous())
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 {call}
 stop.set()

@@ -8,6 +8,14 @@
 
 namespace thalweg {
 
+void Tally::count(double loss_of_step, double weight_of_step) {
+  loss = loss_of_step;
+  weight = weight_of_step;
+  if (!std::isfinite(loss)) return;
+  loss_sum += loss * weight;
+  weight_sum += weight;
+}
+
 Program::Program(const Plan& plan, const KernelTable& table, const Storage& storage)
     : plan_(plan), table_(table), storage_(storage), arena_(plan.arena_bytes()), barrier_(plan.threads), sums_(plan.find("sums")) {
   if (plan_.own_columns) make_own_columns();
@@ -276,8 +284,7 @@ Program::Next Program::run(const Commit& task, Moment& moment) {
   const double sum = table_.sum_rows(task), weight = moment.weight_sum;
   const double loss = weight == 0 ? 0 : sum / weight;
   if (task.records) {
-    moment.slice.losses[moment.round] = loss;
-    moment.slice.weights[moment.round] = weight;
+    moment.slice.tally->count(loss, weight);
     if (!std::isfinite(loss)) outcome_.status = Status::not_finite;
   }
   if (!std::isfinite(loss) && plan_.spec.backward) return Next::end;

@@ -25,6 +25,14 @@ struct Storage {
   const void* loss_parameter;  // of the loss, one number a column, padded like a row; null: none
 };
 
+// What steps came to. The sums, of each step's loss times its weight and of weights, go on from what they are, one step after
+// the other, so that slices do not matter; a loss that is not finite is in none. Python has it as four numbers (programs.py).
+struct Tally {
+  double loss_sum, weight_sum;
+  double loss, weight;  // of the last step
+  void count(double loss_of_step, double weight_of_step);
+};
+
 // Some steps of training, one after another, each on the next `batch` rows of the order from `first` on.
 struct Slice {
   Array x, y, weight;         // weight.data is null without sample weights
@@ -36,8 +44,7 @@ struct Slice {
   std::uint64_t seed;         // of dropout, with
   Index step;                 // the first step's number over all epochs, and
   Index rows_before;          // how many rows of that step were run before: a step may come in several runs
-  double* losses;             // out, one a step; null without a loss
-  double* weights;            // out, each step's sum of weights
+  Tally* tally;               // in and out; null without a loss
   bool (*interrupted)(void*); // asked by thread 0 now and then in long steps; may be null
   void* asker;
 };
@@ -68,7 +75,7 @@ class Program {
   struct GatherTargets : Gather {};
   struct GatherWeights : Gather {};
   struct Commit : SumRows {
-    bool records;  // losses, and whether one was not finite
+    bool records;  // losses, and whether one is not finite
   };
   struct BlockProduct : DenseForward {};
   struct BlockUpdate : DenseWeightGradient {};

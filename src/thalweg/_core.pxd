@@ -145,6 +145,8 @@ cdef extern from "program/program.hpp" namespace "thalweg" nogil:
         void* statistics
         void* slots[4]
         const void* loss_parameter
+    cdef struct Tally:
+        pass
     cdef struct Slice:
         Array x, y, weight
         const int64_t* order
@@ -153,8 +155,7 @@ cdef extern from "program/program.hpp" namespace "thalweg" nogil:
         int64_t scalars_per_step
         uint64_t seed
         int64_t step, rows_before
-        double* losses
-        double* weights
+        Tally* tally
         cbool (*interrupted)(void*) noexcept
         void* asker
     cdef enum class Status(int):

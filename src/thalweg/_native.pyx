@@ -252,8 +252,8 @@ cdef class Program:
         self.program.reset(new CProgram(plan.plan, plan.table[0], storage))
 
     def run(self, Source x=None, Source y=None, Source weight=None, const int64_t[::1] order=None, int64_t first=0,
-            int64_t steps=1, const double[:, ::1] scalars=None, double[::1] losses=None, double[::1] weights=None,
-            uint64_t seed=0, int64_t step=0, int64_t rows_before=0, str since="begin", str until="updated"):
+            int64_t steps=1, const double[:, ::1] scalars=None, double[::1] tally=None, uint64_t seed=0, int64_t step=0,
+            int64_t rows_before=0, str since="begin", str until="updated"):
         """Run `steps` rounds between two marks. Returns (whole rounds done, how it ended)."""
         cdef Slice part
         cdef Outcome outcome
@@ -270,8 +270,8 @@ cdef class Program:
             part.order = &order[0]
         if scalars is not None:
             part.scalars, part.scalars_per_step = &scalars[0, 0], scalars.shape[1]
-        if losses is not None:
-            part.losses, part.weights = &losses[0], &weights[0]
+        if tally is not None:
+            part.tally = <Tally*>&tally[0]
         outcome = self.execute(part, <Mark>from_mark, <Mark>to_mark)
         return outcome.steps, STATUSES[<int>outcome.status]
 

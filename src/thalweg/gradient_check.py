@@ -210,7 +210,7 @@ class _Probe:
         trainer, runner = self.trainer, self.runner
         if not isinstance(trainer.loss, CustomLoss):
             trainer._run(runner, self.data, until="committed")
-            return float(runner.losses[0])
+            return runner.tally.loss
         runner.run(x=self.data.sources["x"], until="forwarded", seed=trainer.seed)
         value = trainer.loss.call(runner.output.copy(), self.data.y)[0]
         if not np.isfinite(value):

@@ -84,12 +84,13 @@ def evaluate(
         runner = runner or _make_runner(model, shape, job, machine, loss)
         runner.run(x=source, y=targets[0], weight=targets[1], first=first)
         outputs[first : first + rows] = runner.output
-        if not np.isfinite(runner.losses[0]):
+        tally = runner.tally
+        if not np.isfinite(tally.loss):
             check_labels(y, kind, np.arange(first, first + rows), shape.outputs)
-        loss_sum += runner.losses[0] * runner.weights[0]
-        weight_sum += runner.weights[0]
+        loss_sum += tally.loss * tally.weight
+        weight_sum += tally.weight
         idle.append(runner)
-    return float(loss_sum / weight_sum) if weight_sum else 0.0, outputs
+    return loss_sum / weight_sum if weight_sum else 0.0, outputs
 
 
 def evaluate_batches(

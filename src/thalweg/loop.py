@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from thalweg import _native, feeding, stepping, system
 from thalweg.arrays import Array
 from thalweg.callbacks import Callback, History, Logs
@@ -267,13 +265,13 @@ class Run:
         began = time.perf_counter()
         with DeferredInterrupt() as interrupt:
             outcome = stepping.run(trainer, piece, machine, interrupt)
-            self._advance(outcome.done, outcome.losses, outcome.weights)
+            self._advance(outcome)
             outcome.raise_error()
         if self.feed.rows in (piece.rows, None):  # a smaller last step says nothing of how long the others take
             self.pace.note(outcome.done, time.perf_counter() - began, outcome.threads)
         self.progress.advance(outcome.done * piece.rows, self._mean_loss())
         if outcome.status == "not_finite":
-            raise trainer.explain(outcome.losses[outcome.done], piece.data, piece.numbers(outcome.done))
+            raise trainer.explain(outcome.tally.loss, piece.data, piece.numbers(outcome.done))
         self._tell_steps(before)
 
     def _before_events(self, most: int) -> int:
@@ -290,11 +288,9 @@ class Run:
             if every is None or step // every > before // every:
                 listener.on_train_batch_end(step, {"loss": self._mean_loss()})
 
-    def _advance(self, done: int, losses: Array, weights: Array) -> None:
-        """Add whole steps to the counters; losses one by one, so that slices do not matter."""
+    def _advance(self, outcome: stepping.Outcome) -> None:
+        """Add whole steps to the counters."""
         position = self.trainer.position
-        position.step += done
-        position.step_in_epoch += done
-        weighted = np.concatenate(([position.loss_sum], losses[:done] * weights[:done]))
-        position.loss_sum = float(np.add.accumulate(weighted)[-1])
-        position.weight_sum = float(np.add.accumulate(np.concatenate(([position.weight_sum], weights[:done])))[-1])
+        position.step += outcome.done
+        position.step_in_epoch += outcome.done
+        position.loss_sum, position.weight_sum = outcome.tally.sums

@@ -94,9 +94,9 @@ def run_loss(
     job = Job(len(y), loss.name, kind, loss.smoothing, weights is not None)
     runner = make_runner(Shape(y.dtype.char, y.shape[1], ()), job, num_threads, isa, loss=loss)
     runner.run(x=arrays.source(y), y=arrays.source(t), weight=arrays.source(weights))
-    if not np.isfinite(runner.losses[0]):
+    if not np.isfinite(runner.tally.loss):
         check_labels(t, kind, np.arange(len(y)), y.shape[1], "target")
-    return float(runner.losses[0]), runner.view("dx").copy()
+    return runner.tally.loss, runner.view("dx").copy()
 
 
 def given(**state: Array | None) -> dict[str, Array]:

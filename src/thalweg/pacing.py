@@ -54,7 +54,7 @@ class Pace:
             self._trial -= 1
             if not self._trial:
                 self._decide()
-        elif self._may_try:
+        elif self._may_try and (self._other is None or self._other.threads == threads):
             other = self._given.threads if threads == 1 else 1
             self._other = Machine(other, True, self._given.barrier_ns)
 

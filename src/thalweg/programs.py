@@ -136,6 +136,7 @@ def dense_weights(shape: Shape) -> list[bool]:
     return [part for is_dense, bias in kinds for part in ((is_dense, False) if bias else (is_dense,))]
 
 
+@lru_cache(maxsize=64)
 def parameter_bytes(shape: Shape) -> int:
     """Return the size of a block for the parameters of a model."""
     layout = _native.parameter_layout(shape)
@@ -188,13 +189,41 @@ def output_name(layers: int) -> str:
     return f"y{layers}" if layers else "x"
 
 
+class Tally:
+    """What steps came to, in the words of csrc/program/program.hpp: sums over whole steps, and the last one."""
+
+    def __init__(self, loss_sum: float = 0.0, weight_sum: float = 0.0) -> None:
+        self.numbers = np.array([loss_sum, weight_sum, 0.0, 0.0])
+
+    @property
+    def sums(self) -> tuple[float, float]:
+        """Each step's loss times its weight, and weights, added one after the other."""
+        return float(self.numbers[0]), float(self.numbers[1])
+
+    @property
+    def loss(self) -> float:
+        """The last step's loss, also of one that failed."""
+        return float(self.numbers[2])
+
+    @property
+    def weight(self) -> float:
+        """The last step's weight."""
+        return float(self.numbers[3])
+
+    def count(self, loss: float, weight: float) -> None:
+        """Add a step, as the core does."""
+        loss_sum, weight_sum = self.sums
+        self.numbers[2:] = loss, weight
+        if np.isfinite(loss):
+            self.numbers[:2] = loss_sum + loss * weight, weight_sum + weight
+
+
 class Runner:
     """A program with room for what its runs give back, and views of the buffers that Python looks at."""
 
     def __init__(self, program: _native.Program) -> None:
         self.program = program
-        self.losses = np.empty(1)
-        self.weights = np.empty(1)
+        self.tally = Tally()
         self._views: dict[str, Array] = {}
 
     def view(self, buffer: str) -> Array:
@@ -221,8 +250,8 @@ class Runner:
         return self.view(f"dy{last}" if last else "dx")
 
     def run(self, **arguments: Any) -> tuple[int, str]:
-        """Run one step, its loss and weight into `losses` and `weights`."""
-        return self.program.run(losses=self.losses, weights=self.weights, **arguments)
+        """Run one step, its loss and weight into `tally`."""
+        return self.program.run(tally=self.tally.numbers, **arguments)
 
 
 @dataclass

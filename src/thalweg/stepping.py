@@ -16,7 +16,7 @@ from thalweg.custom import CustomLoss
 from thalweg.feeding import Piece
 from thalweg.guard import DeferredInterrupt
 from thalweg.pacing import MANY_STEPS
-from thalweg.programs import Runner
+from thalweg.programs import Runner, Tally
 
 if TYPE_CHECKING:
     from thalweg.trainer import Trainer
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """Whole steps done, how it ended, each step's loss and weight (those of a step that failed come last), threads."""
+    """Whole steps done, how it ended, the sums of their losses and weights, the last loss (also of a step that failed), threads."""
 
     done: int
     status: str
-    losses: Array
-    weights: Array
+    tally: Tally
     threads: int
     error: BaseException | None = None  # raised in Python in the middle of the step after those
 
@@ -48,18 +47,18 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
     more = {"in_place": in_place, "block": piece.block, "many_steps": piece.steps >= MANY_STEPS}
     job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, **more)
     runner = trainer.runner(job, machine)
-    losses, weights = np.empty(piece.steps), np.empty(piece.steps)
+    tally = Tally(position.loss_sum, position.weight_sum)
     scalars = trainer.scalars(runner, np.arange(position.step, position.step + piece.steps))
     runner.program.asked = interrupt.was_noted
     done, status = runner.program.run(
-        order=piece.order, first=piece.first, steps=piece.steps, scalars=scalars, losses=losses, weights=weights,
-        seed=trainer.seed, step=position.step, **data.sources,
+        order=piece.order, first=piece.first, steps=piece.steps, scalars=scalars, tally=tally.numbers, seed=trainer.seed,
+        step=position.step, **data.sources,
     )  # fmt: skip
-    return Outcome(done, status, losses, weights, runner.program.plan.threads)
+    return Outcome(done, status, tally, runner.program.plan.threads)
 
 
 def _one_by_one(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: DeferredInterrupt) -> Outcome:
-    losses, weights = np.zeros(piece.steps), np.zeros(piece.steps)
+    tally = Tally(trainer.position.loss_sum, trainer.position.weight_sum)
     kind = _kind_of_step(trainer)
     for number in range(piece.steps):
         step = kind(trainer, piece, number, machine, interrupt)
@@ -68,12 +67,13 @@ def _one_by_one(trainer: "Trainer", piece: Piece, machine: system.Machine, inter
             status = step.run()
         except BaseException as error:  # noqa: BLE001 - raised again once the steps before are counted
             step.undo(statistics)
-            return Outcome(number, "raised", losses, weights, step.threads, error)
-        losses[number], weights[number] = step.loss, step.weight
+            return Outcome(number, "raised", tally, step.threads, error)
+        if status != "stopped":
+            tally.count(step.loss, step.weight)
         if status != "done":
             step.undo(statistics)
-            return Outcome(number, status, losses, weights, step.threads)
-    return Outcome(piece.steps, "done", losses, weights, step.threads)
+            return Outcome(number, status, tally, step.threads)
+    return Outcome(piece.steps, "done", tally, step.threads)
 
 
 def _kind_of_step(trainer: "Trainer") -> "type[Step]":
@@ -157,7 +157,7 @@ class Step:
             y = data.y[self.piece.numbers(self.number - trainer.position.step)[before : before + rows]]
             return runner, own_loss(trainer.loss, runner, data.sources["x"], y, **arguments), float(rows)
         runner.run(until="committed", **arguments, **data.sources)
-        return runner, float(runner.losses[0]), float(runner.weights[0])
+        return runner, runner.tally.loss, runner.tally.weight
 
     def _add(self, runner: Runner, weight: float) -> None:
         """Add a batch's gradient, and take its statistics into the running ones."""

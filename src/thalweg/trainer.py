@@ -77,7 +77,7 @@ class Trainer(Training):
         scalars = self.scalars(runner, np.array([self.position.step]))
         _, status = runner.run(scalars=scalars, seed=self.seed, step=self.position.step, **arguments)
         if status == "not_finite" and data is not None:
-            raise self.explain(runner.losses[0], data, np.arange(len(data.x)))
+            raise self.explain(runner.tally.loss, data, np.arange(len(data.x)))
 
     def explain(self, loss: float, data: feeding.Data, rows: Array) -> NonFiniteLoss:
         """Return the error for a loss that is not finite, or raise that of a label out of range. `rows`: of the batch."""
@@ -107,8 +107,8 @@ class Trainer(Training):
             self.position.step += outcome.done
             outcome.raise_error()
         if outcome.status == "not_finite":
-            raise self.explain(outcome.losses[0], data, np.arange(rows))
-        return float(outcome.losses[0])
+            raise self.explain(outcome.tally.loss, data, np.arange(rows))
+        return outcome.tally.loss
 
     def _unfused(self, rows: int, kind: str, weighted: bool, x: _native.Source) -> Runner:
         in_place = x.is_readable_in_place(self.model.shape.code)
