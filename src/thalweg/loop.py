@@ -16,6 +16,7 @@ from thalweg.checks import check_count, check_flag, check_number
 from thalweg.events import check_callbacks
 from thalweg.exact_block import steps_of_block
 from thalweg.guard import DeferredInterrupt
+from thalweg.layer import Layer
 from thalweg.loss import Loss
 from thalweg.optimizer import Optimizer
 from thalweg.pacing import Pace
@@ -168,6 +169,7 @@ class Run:
         self.done = 0  # whole epochs of this call
         self.logs: Logs = {}  # of the last of them
         self.in_epoch = False  # a resumed epoch has begun already
+        self._block: tuple[tuple[Any, ...], int] = (), 1  # settings, and how many steps share an update with these
         self._first_step, self._first_settings = trainer.position.step, dict(vars(trainer.optimizer))
 
     @cached_property
@@ -216,7 +218,7 @@ class Run:
         self.in_epoch = False
         while True:
             machine, most = self.pace.next()
-            piece = self.feed.take(position, self._before_events(most), self._block())
+            piece = self.feed.take(position, self._before_events(most), self._steps_of_block())
             if piece is None:
                 break
             self._slice(piece, machine)
@@ -253,11 +255,14 @@ class Run:
         self._tell("on_test_end", dict(scores))
         return {f"val_{name}": value for name, value in scores.items()}
 
-    def _block(self) -> int:
+    def _steps_of_block(self) -> int:
         """Return how many steps update the first layer together."""
         if not self.settings.exact_block:
             return 1
-        return steps_of_block(self.trainer, self.feed.rows, self.feed.weighted)
+        now = self.trainer.optimizer, Optimizer.changes, Layer.changes, self.trainer.fused
+        if self._block[0] != now:
+            self._block = now, steps_of_block(self.trainer, self.feed.rows, self.feed.weighted)
+        return self._block[1]
 
     def _slice(self, piece: feeding.Piece, machine: system.Machine) -> None:
         """Run some steps of equal batches; then bring the counters up to date."""
@@ -265,7 +270,7 @@ class Run:
         began = time.perf_counter()
         with DeferredInterrupt() as interrupt:
             outcome = stepping.run(trainer, piece, machine, interrupt)
-            self._advance(outcome)
+            trainer.position.advance(outcome.done, outcome.tally.sums)
             outcome.raise_error()
         if self.feed.rows in (piece.rows, None):  # a smaller last step says nothing of how long the others take
             self.pace.note(outcome.done, time.perf_counter() - began, outcome.threads)
@@ -287,10 +292,3 @@ class Run:
             every = listener.every_steps
             if every is None or step // every > before // every:
                 listener.on_train_batch_end(step, {"loss": self._mean_loss()})
-
-    def _advance(self, outcome: stepping.Outcome) -> None:
-        """Add whole steps to the counters."""
-        position = self.trainer.position
-        position.step += outcome.done
-        position.step_in_epoch += outcome.done
-        position.loss_sum, position.weight_sum = outcome.tally.sums

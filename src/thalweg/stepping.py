@@ -48,7 +48,7 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
     job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, **more)
     runner = trainer.runner(job, machine)
     tally = Tally(position.loss_sum, position.weight_sum)
-    scalars = trainer.scalars(runner, np.arange(position.step, position.step + piece.steps))
+    scalars = trainer.kept_scalars.take(trainer.optimizer, runner.program.plan.regulated, position.step, piece.steps)
     runner.program.asked = interrupt.was_noted
     done, status = runner.program.run(
         order=piece.order, first=piece.first, steps=piece.steps, scalars=scalars, tally=tally.numbers, seed=trainer.seed,

@@ -16,6 +16,7 @@ from thalweg.lbfgs import Memory
 from thalweg.model import Sequential
 from thalweg.optimizer import WEIGHTS, Optimizer
 from thalweg.programs import Job, Runner, Shape, bind, frozen_parameters, make_plan, parameter_bytes, parameter_views
+from thalweg.scalars import Scalars
 
 
 @dataclass
@@ -34,6 +35,12 @@ class Position:
         """Stand before the first step of the epoch, with data of so many rows."""
         self.rows, self.batch = rows, batch
         self.step_in_epoch, self.loss_sum, self.weight_sum = 0, 0.0, 0.0
+
+    def advance(self, steps: int, sums: tuple[float, float]) -> None:
+        """Stand so many steps further in the epoch, with the sums of losses and weights up to there."""
+        self.step += steps
+        self.step_in_epoch += steps
+        self.loss_sum, self.weight_sum = sums
 
 
 class Training:
@@ -63,14 +70,14 @@ class Training:
         self.fused = bool(fused)
         self.exact_block = bool(exact_block)
         self.num_threads = system.check_num_threads(num_threads)
-        self.isa = isa
-        self.seed = model.seed
+        self.isa, self.seed = isa, model.seed
         self.position = Position()
         self.stop_training = False
         self.running: loop.Run | None = None  # the call of fit in progress
         self.slice_steps: int | None = None  # steps between two looks at the clock; None: about 50 ms of them
         self.memory = Memory()  # of LBFGS
         self.notes: dict[str, Any] = {}  # what the optimizer remembers besides its state: plain data
+        self.kept_scalars = Scalars()
         self._slots: dict[str, _native.Block] = {}
         self._gradients: _native.Block | None = None
         self._runners: dict[tuple[Any, ...], Runner] = {}
