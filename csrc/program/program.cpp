@@ -27,15 +27,8 @@ Program::Program(const Plan& plan, const KernelTable& table, const Storage& stor
 Outcome Program::run(const Slice& slice, Mark from, Mark to) noexcept {
   stop_ = false;
   outcome_ = {0, Status::done};
-  gram_made_.reach(slice.first);
   asked_ = std::chrono::steady_clock::now();
-  const auto body = [&](int thread) {
-    Moment moment{slice, thread};
-    moment.row = slice.first;
-    moment.weight_sum = double(plan_.spec.batch);
-    walk(moment, from, to);
-  };
-  if (!run_threads(plan_.threads, body)) return {0, Status::no_threads};
+  if (!run_threads(plan_.threads, [&](int thread) { walk(slice, thread, from, to); })) return {0, Status::no_threads};
   if (stop_) outcome_.status = Status::stopped;
   return outcome_;
 }
@@ -50,12 +43,30 @@ double Program::gradient_squares() const noexcept {
   return sum;
 }
 
-void Program::walk(Moment moment, Mark from, Mark to) {
-  take_weights(moment.thread);
-  while (moment.round < moment.slice.steps)
-    if (walk_block(moment, from, to) == Next::end) break;
-  give_weights(moment.thread);
-  if (moment.thread == 0) outcome_.steps = moment.round;
+void Program::walk(const Slice& slice, int thread, Mark from, Mark to) {
+  take_weights(thread);
+  Slice pass = slice;
+  for (Index number = 0; number < slice.passes; ++number) {
+    if (walk_pass(pass, thread, from, to) == Next::end) break;
+    pass.scalars += slice.steps * slice.scalars_per_step;
+    pass.step += slice.steps;
+    if (pass.tally) ++pass.tally;
+  }
+  give_weights(thread);
+}
+
+// The threads meet before it: what they tell each other of places in the order begins anew.
+Program::Next Program::walk_pass(const Slice& slice, int thread, Mark from, Mark to) {
+  barrier_.wait(thread, false);
+  if (thread == 0) gram_made_.reach(slice.first);
+  barrier_.wait(thread, false);
+  Moment moment{slice, thread};
+  moment.row = slice.first;
+  moment.weight_sum = double(plan_.spec.batch);
+  Next next = Next::step;
+  while (moment.round < slice.steps && next != Next::end) next = walk_block(moment, from, to);
+  if (thread == 0) outcome_.steps += moment.round;
+  return next;
 }
 
 // To where kernels are to find them,

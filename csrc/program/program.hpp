@@ -39,19 +39,20 @@ struct Slice {
   const Index* order;         // null: rows as they lie
   Index first;
   Index steps;
+  Index passes;               // over these steps, one after another
   const double* scalars;      // of the rule, one row a step
   Index scalars_per_step;
   std::uint64_t seed;         // of dropout, with
   Index step;                 // the first step's number over all epochs, and
   Index rows_before;          // how many rows of that step were run before: a step may come in several runs
-  Tally* tally;               // in and out; null without a loss
+  Tally* tally;               // in and out, one a pass; null without a loss
   bool (*interrupted)(void*); // asked by thread 0 now and then in long steps; may be null
   void* asker;
 };
 
 enum class Status : int { done, not_finite, stopped, no_threads };
 
-// Whole steps done, and why it ended. The step that was not finite, or was stopped, has left no trace in the storage.
+// Whole steps done in all passes, and why it ended. The step that was not finite, or was stopped, has left no trace in the storage.
 struct Outcome {
   Index steps;
   Status status;
@@ -149,7 +150,8 @@ class Program {
   char* data_or_null(int buffer, int thread) const;
   Index ld(int buffer) const { return plan_.buffers[buffer].ld; }
 
-  void walk(Moment moment, Mark from, Mark to);
+  void walk(const Slice& slice, int thread, Mark from, Mark to);
+  Next walk_pass(const Slice& slice, int thread, Mark from, Mark to);
   void take_weights(int thread);
   void give_weights(int thread);
   Next walk_block(Moment& moment, Mark from, Mark to);

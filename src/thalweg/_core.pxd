@@ -150,7 +150,7 @@ cdef extern from "program/program.hpp" namespace "thalweg" nogil:
     cdef struct Slice:
         Array x, y, weight
         const int64_t* order
-        int64_t first, steps
+        int64_t first, steps, passes
         const double* scalars
         int64_t scalars_per_step
         uint64_t seed

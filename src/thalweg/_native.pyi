@@ -114,6 +114,7 @@ class Program:
         order: npt.NDArray[np.int64] | None = None,
         first: int = 0,
         steps: int = 1,
+        passes: int = 1,
         scalars: npt.NDArray[np.float64] | None = None,
         tally: npt.NDArray[np.float64] | None = None,
         seed: int = 0,
@@ -122,7 +123,7 @@ class Program:
         since: _Mark = "begin",
         until: _Mark = "updated",
     ) -> tuple[int, _Status]:
-        """Run `steps` rounds between two marks. Returns (whole rounds done, how it ended)."""
+        """Run `steps` rounds between two marks, `passes` times. Returns (whole rounds done, how it ended)."""
 
     def gradient_squares(self) -> float:
         """Return the sum of squares of all gradients in the storage, in float64."""

@@ -252,9 +252,9 @@ cdef class Program:
         self.program.reset(new CProgram(plan.plan, plan.table[0], storage))
 
     def run(self, Source x=None, Source y=None, Source weight=None, const int64_t[::1] order=None, int64_t first=0,
-            int64_t steps=1, const double[:, ::1] scalars=None, double[::1] tally=None, uint64_t seed=0, int64_t step=0,
-            int64_t rows_before=0, str since="begin", str until="updated"):
-        """Run `steps` rounds between two marks. Returns (whole rounds done, how it ended)."""
+            int64_t steps=1, int64_t passes=1, const double[:, ::1] scalars=None, double[:, ::1] tally=None,
+            uint64_t seed=0, int64_t step=0, int64_t rows_before=0, str since="begin", str until="updated"):
+        """Run `steps` rounds between two marks, `passes` times. Returns (whole rounds done, how it ended)."""
         cdef Slice part
         cdef Outcome outcome
         cdef int from_mark = MARKS[since], to_mark = MARKS[until]
@@ -265,13 +265,14 @@ cdef class Program:
             part.y = y.array
         if weight is not None:
             part.weight = weight.array
-        part.first, part.steps, part.seed, part.step, part.rows_before = first, steps, seed, step, rows_before
+        part.first, part.steps, part.passes = first, steps, passes
+        part.seed, part.step, part.rows_before = seed, step, rows_before
         if order is not None:
             part.order = &order[0]
         if scalars is not None:
             part.scalars, part.scalars_per_step = &scalars[0, 0], scalars.shape[1]
         if tally is not None:
-            part.tally = <Tally*>&tally[0]
+            part.tally = <Tally*>&tally[0, 0]
         outcome = self.execute(part, <Mark>from_mark, <Mark>to_mark)
         return outcome.steps, STATUSES[<int>outcome.status]
 
@@ -332,7 +333,7 @@ cdef class Forward:
         except IndexError:
             view = self.make(rows, in_place)
         memset(&part, 0, sizeof(part))
-        part.x, part.first, part.steps = x.array, first, 1
+        part.x, part.first, part.steps, part.passes = x.array, first, 1, 1
         view.program.execute(part, begin, forwarded)
         view.copy_to(<char*>address(outputs, 0) + first * view.shape[1] * view.strides[1])
         idle.append(view)

@@ -57,7 +57,7 @@ class Piece:
     """Some steps of equal batches: so many rows of some data a step, from the `first` on, where given in an order.
 
     A step whose gradient is accumulated takes `part` rows at a time; None: all. `block` steps update the first layer
-    together: see `exact_block`.
+    together: see `exact_block`. All steps are made `passes` times: see `passes`.
     """
 
     data: Data
@@ -67,6 +67,7 @@ class Piece:
     order: Array | None = None
     part: int | None = None
     block: int = 1
+    passes: int = 1
 
     def numbers(self, step: int) -> Array:
         """Return the numbers of the rows of a step's batch."""
@@ -188,6 +189,10 @@ class Rows:
         if self.order is not None and self._drawn < rows:
             wanted = self.samples if self._drawn else rows
             self._drawn = _native.shuffle(self.order, *self._source, wanted, system.ISA)
+
+    def all_steps(self, block: int) -> Piece:
+        """Return an epoch whose rows come as they lie."""
+        return Piece(self.data, self.rows, self.steps, 0, None, self.batch, block)
 
     def take(self, position: "Position", most: int, block: int = 1) -> Piece | None:
         """Return at most so many steps, rounded up to whole blocks, or the last, smaller one."""

@@ -190,32 +190,46 @@ def output_name(layers: int) -> str:
 
 
 class Tally:
-    """What steps came to, in the words of csrc/program/program.hpp: sums over whole steps, and the last one."""
+    """What steps came to, in the words of csrc/program/program.hpp: sums over whole steps, and the last one.
 
-    def __init__(self, loss_sum: float = 0.0, weight_sum: float = 0.0) -> None:
-        self.numbers = np.array([loss_sum, weight_sum, 0.0, 0.0])
+    One row of `numbers` a pass; what is said here without naming one is of the first.
+    """
+
+    def __init__(self, loss_sum: float = 0.0, weight_sum: float = 0.0, passes: int = 1) -> None:
+        self.numbers = np.zeros((passes, 4))
+        self.numbers[0, :2] = loss_sum, weight_sum
+
+    def sums_of(self, number: int) -> tuple[float, float]:
+        """Return a pass's sums: of each step's loss times its weight, and of weights, added one after the other."""
+        loss_sum, weight_sum = self.numbers[number, :2].tolist()
+        return loss_sum, weight_sum
+
+    @property
+    def losses(self) -> list[float]:
+        """Each pass's last loss."""
+        return self.numbers[:, 2].tolist()  # type: ignore[no-any-return]
 
     @property
     def sums(self) -> tuple[float, float]:
-        """Each step's loss times its weight, and weights, added one after the other."""
-        return float(self.numbers[0]), float(self.numbers[1])
+        """The sums."""
+        return self.sums_of(0)
 
     @property
     def loss(self) -> float:
         """The last step's loss, also of one that failed."""
-        return float(self.numbers[2])
+        return float(self.numbers[0, 2])
 
     @property
     def weight(self) -> float:
         """The last step's weight."""
-        return float(self.numbers[3])
+        return float(self.numbers[0, 3])
 
     def count(self, loss: float, weight: float) -> None:
         """Add a step, as the core does."""
         loss_sum, weight_sum = self.sums
-        self.numbers[2:] = loss, weight
+        self.numbers[0, 2:] = loss, weight
         if np.isfinite(loss):
-            self.numbers[:2] = loss_sum + loss * weight, weight_sum + weight
+            self.numbers[0, :2] = loss_sum + loss * weight, weight_sum + weight
 
 
 class Runner:

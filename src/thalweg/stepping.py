@@ -44,15 +44,16 @@ def run(trainer: "Trainer", piece: Piece, machine: system.Machine, interrupt: De
         return _one_by_one(trainer, piece, machine, interrupt)
     data, position = piece.data, trainer.position
     in_place = piece.order is None and data.sources["x"].is_readable_in_place(trainer.model.shape.code)
-    more = {"in_place": in_place, "block": piece.block, "many_steps": piece.steps >= MANY_STEPS}
+    more = {"in_place": in_place, "block": piece.block, "many_steps": piece.steps * piece.passes >= MANY_STEPS}
     job = trainer.job(piece.rows, data.kind, data.weight is not None, trainer.fused, **more)
     runner = trainer.runner(job, machine)
-    tally = Tally(position.loss_sum, position.weight_sum)
-    scalars = trainer.kept_scalars.take(trainer.optimizer, runner.program.plan.regulated, position.step, piece.steps)
+    tally = Tally(position.loss_sum, position.weight_sum, piece.passes)
+    steps = piece.steps * piece.passes
+    scalars = trainer.kept_scalars.take(trainer.optimizer, runner.program.plan.regulated, position.step, steps)
     runner.program.asked = interrupt.was_noted
     done, status = runner.program.run(
-        order=piece.order, first=piece.first, steps=piece.steps, scalars=scalars, tally=tally.numbers, seed=trainer.seed,
-        step=position.step, **data.sources,
+        order=piece.order, first=piece.first, steps=piece.steps, passes=piece.passes, scalars=scalars, tally=tally.numbers,
+        seed=trainer.seed, step=position.step, **data.sources,
     )  # fmt: skip
     return Outcome(done, status, tally, runner.program.plan.threads)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from thalweg import _native, arrays, feeding, frames, loop, stepping
+from thalweg import _native, arrays, asked, feeding, frames, loop, stepping
 from thalweg.arrays import Array
 from thalweg.callbacks import Callback, History
 from thalweg.checks import check_count
@@ -279,10 +279,10 @@ class Trainer(Training):
         """Train for some more epochs; arguments as in `Sequential.fit`."""
         seed = self.seed if seed is None else check_seed(seed)
         exact_block = self.exact_block if exact_block is None else exact_block
-        settings = loop.check_settings(self.loss, epochs, verbose, callbacks, metrics, exact_block)
+        settings = asked.check_settings(self.loss, epochs, verbose, callbacks, metrics, exact_block)
         self._check_optimizer(finish_with_average)
         machine = self.machine(num_threads)
-        feed, validation = loop.make_feed(
+        feed, validation = asked.make_feed(
             self, X, y, sample_weight, batch_size=batch_size, epochs=settings.epochs, steps=steps_per_epoch,
             validation=validation_data, split=validation_split, shuffle=shuffle,
         )  # fmt: skip
