@@ -46,7 +46,8 @@ class History(Callback):
     params : dict
         What ``fit`` was called with: epochs, batch_size, steps an epoch, samples.
     seconds : list of float
-        Wall-clock seconds of each epoch's steps, without validation. NaN for what was trained before a resume: a clock
+        Wall-clock seconds of each epoch's steps, without validation; of short epochs between which nobody looks (no
+        shuffling, validation or callbacks) the mean of those that ran together. NaN for what was trained before a resume: a clock
         has no part in an exact one.
     """
 
