@@ -69,6 +69,21 @@ def test_a_core_that_stands_still_once_decides_nothing(number, still, one, two, 
         assert world.run(3, one, two) < 0.03
 
 
+def test_what_others_did_at_the_beginning_is_soon_forgotten(monkeypatch):
+    # BLAS of another process, say, keeps a core for a tenth of a second
+    world = World(monkeypatch)
+    world.run(0.1, one=1e-4, two=4e-4)
+    assert world.seen[-1][0] == 1
+    assert world.run(1, one=1e-4, two=6e-5) > 0.8
+
+
+def test_a_change_that_proves_right_is_tried_less_and_less(monkeypatch):
+    world = World(monkeypatch)
+    world.run(30, one=1e-4, two=3e-4)
+    trials = sum(threads == 2 for threads, _ in world.seen[10:]) / 2  # one slice to warm up, one to measure
+    assert 6 <= trials <= 14
+
+
 def test_slices_are_of_50_ms(monkeypatch):
     world = World(monkeypatch)
     world.run(3, one=1e-4, two=6e-5)
@@ -91,6 +106,7 @@ def test_trials_change_no_bit(monkeypatch):
     monkeypatch.setattr(pacing, "FIRST_TRIAL_SECONDS", 0.0)
     monkeypatch.setattr(pacing, "SOON", 0.0)
     monkeypatch.setattr(pacing, "LATE", 0.0)
+    monkeypatch.setattr(pacing, "AGAIN", 0.0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(5000, 40)), rng.integers(0, 5, 5000)
     found, ways = set(), []

@@ -15,7 +15,10 @@ MANY_STEPS = 4  # from here on a run may take the time of a step to prepare
 FIRST_TRIAL_SECONDS = 0.01  # after so much training
 LONG_STEP_SECONDS = 0.005  # such a step has work enough for all threads
 WORTH_CHANGING = 0.95  # of the time that a step takes now
-SOON, LATE = 1.0, 4.0  # until the next trial, and after one that clearly changed nothing
+SOON, LATE = 1.0, 4.0  # until the next trial, after a close one and after a clear one
+AGAIN = (
+    0.1  # after a change, and twice as long each time that it proves right: another's threads may have been in the way
+)
 
 
 class Pace:
@@ -29,6 +32,7 @@ class Pace:
         self._seconds: dict[Machine, float] = {}  # of a step
         self._before = 0.0  # seconds of a step before the trial
         self._trial = 0  # slices left of a trial: the other way to warm up and to measure, and the best once more
+        self._wait = LATE
         self._next_trial = time.perf_counter() + FIRST_TRIAL_SECONDS
 
     def next(self) -> tuple[Machine, int]:
@@ -64,7 +68,8 @@ class Pace:
         changes, clear = tried < WORTH_CHANGING * best, not 0.7 < tried / best < 1.4
         if changes:
             self._best = self._other
-        self._next_trial = time.perf_counter() + (LATE if clear and not changes else SOON)
+        self._wait = AGAIN if changes else min(2 * self._wait, LATE if clear else SOON)
+        self._next_trial = time.perf_counter() + self._wait
 
 
 def _steps(seconds: float, of_one: float) -> int:
