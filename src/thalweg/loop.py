@@ -123,13 +123,10 @@ class Run:
         feed, trainer = self.feed, self.trainer
         told = len(self.callbacks) > 1 or self.validation is not None
         looks = trainer.stepwise or type(trainer.optimizer).end_epoch is not Optimizer.end_epoch
-        if told or looks or not isinstance(feed, feeding.Rows) or feed.order is not None or feed.tail:
+        begun = self.in_epoch or trainer.position.step_in_epoch > 0
+        if told or looks or begun or not isinstance(feed, feeding.Rows) or feed.order is not None or feed.tail:
             return 1
-        return (
-            1
-            if self.in_epoch or trainer.position.step_in_epoch
-            else min(self.settings.epochs - self.done, most // feed.steps)
-        )
+        return min(self.settings.epochs - self.done, most // feed.steps)
 
     def _train_passes(self, passes: int, machine: system.Machine) -> None:
         """Train several epochs in one slice: of few steps each, a way back to Python after each would take as long as these."""
