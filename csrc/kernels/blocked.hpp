@@ -35,6 +35,7 @@ Product<T> part_of(const Product<T>& whole, Index j, Index k, Index K) {
   p.c += j;
   p.a += k * p.a_k;
   p.b += k * p.b_ld + j / strip<T> * p.b_strip;
+  p.occupied_k += k;
   p.K = K;
   const bool last = k + K >= whole.K;
   p.carry = k > 0;
@@ -54,6 +55,8 @@ bool worth_packing(Index rows) { return Tile<T>::packs && rows >= 4 * Tile<T>::r
 template <class T>
 void multiply_strip(Product<T>& p, Index rows, Index columns) {
   alignas(64) T packed[Tile<T>::packs ? Tile<T>::depth * strip<T> : 1];
+  if (p.zeros == Zeros::left_out_if_finite)
+    p.zeros = all_finite(p.b, p.b_ld, p.K, columns) ? Zeros::left_out : Zeros::kept;
   if (worth_packing<T>(rows) && columns == strip<T> && p.b_ld > strip<T>) {
     for (Index k = 0; k < p.K; ++k)
       for (Index j = 0; j < strip<T>; j += Vec<T>::lanes) store(packed + k * strip<T> + j, load(p.b + k * p.b_ld + j));
@@ -69,7 +72,8 @@ void multiply_strip(Product<T>& p, Index rows, Index columns) {
 template <class T>
 void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);
-  if (whole.K <= step && columns <= strip<T> && !worth_packing<T>(rows)) return multiply(whole, rows, columns);
+  if (whole.K <= step && columns <= strip<T> && !worth_packing<T>(rows) && whole.zeros != Zeros::left_out_if_finite)
+    return multiply(whole, rows, columns);
   const bool packs = whole.room && worth_packing<T>(rows) && columns > 2 * strip<T> && whole.a_k >= rows;
   const auto b_at = [&](Index k, Index j) { return whole.b + k * whole.b_ld + j / strip<T> * whole.b_strip; };
   for (Index begin = 0; begin < columns; begin += reach<T>)

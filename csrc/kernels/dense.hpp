@@ -23,6 +23,12 @@ Index forward_rows(Index inputs) {
   return smaller(264, fit / 12 * 12);
 }
 
+// Whether zeros of rows of X may be worth leaving out: what has to be looked at first, B among it, pays for some tiles only.
+template <class T>
+bool worth_leaving_out(const T* x_i, Index rows, Index inputs) {
+  return rows >= 4 * Tile<T>::rows && inputs >= 64 && mostly_zero(x_i, inputs);
+}
+
 template <class T>
 void dense_forward(const DenseForward& f) noexcept {
   if (f.turned) return forward_turned<T>(f);
@@ -41,6 +47,7 @@ void dense_forward(const DenseForward& f) noexcept {
     p.bias = f.bias ? static_cast<const T*>(f.bias) + f.columns.begin : nullptr;
     p.fault = f.fault && f.columns.begin == 0 ? static_cast<T*>(f.fault) + b : nullptr;
     p.relu = f.activation == Activation::relu;
+    if (worth_leaving_out(p.a, rows, f.inputs)) p.zeros = Zeros::left_out_if_finite;
     if (columns <= few_columns<T> && rows >= few_columns<T> && p.K >= Vec<T>::lanes) multiply_across(p, rows, columns);
     else multiply_blocked(p, rows, columns);
     if (f.activation != Activation::identity && !p.relu)
@@ -104,7 +111,7 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
 
 // dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
 template <class T>
-void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk) {
+void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk, bool leaves_out) {
   static constexpr T one = 1;
   const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
   const Index ld = fused ? block_columns<T> : g.parameter.ld;
@@ -112,6 +119,8 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
   p.K = smaller(rows_per_chunk, g.batch - chunk);
   p.b = at<T>(g.dz, g.dz_ld, chunk, columns.begin);
   p.b_ld = p.next_ld = g.dz_ld;
+  if (leaves_out) leaves_out = all_finite(p.b, p.b_ld, p.K, columns.end - columns.begin);
+  OccupiedColumns<T> occupied;
   const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
   const T* next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
   const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs, behind one block
@@ -126,11 +135,17 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
     p.next_b = i == g.inputs.begin ? next_b : nullptr;
     take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
     const Range inputs = {i, smaller(i + block, g.inputs.end)};
+    if (leaves_out) {
+      occupied.find(p.a, p.a_k, inputs.end - inputs.begin, p.K);
+      p.occupied = &occupied;
+      p.zeros = Zeros::left_out;
+    }
     weight_gradient_block(g, p, total(i - g.inputs.begin, i), ld, inputs, columns, chunk);
   }
   if (!g.bias) return;
   const Index bias = g.parameter.bias_row;
   take_columns(p, &one, 0);
+  p.zeros = Zeros::kept;
   weight_gradient_block(g, p, total(g.inputs.end - g.inputs.begin, bias), ld, {bias, bias + 1}, columns, chunk);
 }
 
@@ -139,11 +154,13 @@ void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
   if (g.turned) return weight_gradient_turned<T>(g);
   constexpr Index worth_turning = 17;  // rows; of fewer the rule is in the products' tiles
   const bool down = g.batch >= worth_turning && goes_down<T>(g, g.inputs);
-  if (g.rule != Rule::none && has_few_rows<T>(g) && !down) return update_from_few_rows<T>(g);
+  const Index inputs = g.inputs.end - g.inputs.begin;
+  const bool leaves_out = !down && worth_leaving_out(at<T>(g.x, g.x_ld, 0, g.inputs.begin), g.batch, inputs);
+  if (g.rule != Rule::none && has_few_rows<T>(g) && !down && !leaves_out) return update_from_few_rows<T>(g);
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += block_columns<T>)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)
-      weight_gradient_chunk<T>(g, {o, smaller(o + block_columns<T>, end)}, chunk);
+      weight_gradient_chunk<T>(g, {o, smaller(o + block_columns<T>, end)}, chunk, leaves_out);
 }
 
 }  // namespace thalweg::THALWEG_ISA

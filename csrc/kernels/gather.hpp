@@ -67,7 +67,7 @@ struct RowsAhead {
   Index bytes, rows;
   RowsAhead(const Array& array, Index item, Index columns)
       : bytes(array.column_stride == item ? item * columns : 0), rows(2 + 4096 / (bytes + 64)) {}
-  void fetch(const char* row) const {
+  [[gnu::always_inline]] void fetch(const char* row) const {
     for (Index byte = 0; byte < bytes; byte += 64) prefetch_l2(row + byte);
   }
 };

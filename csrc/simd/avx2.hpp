@@ -21,6 +21,14 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_m
 inline Vec<float> sqrt(Vec<float> a) { return {_mm256_sqrt_ps(a.reg)}; }
 inline Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.reg)}; }
 
+// Bit i: lane i is not zero, or NaN.
+inline std::uint64_t nonzero_lanes(Vec<float> a) {
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a.reg, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
+}
+inline std::uint64_t nonzero_lanes(Vec<double> a) {
+  return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a.reg, _mm256_setzero_pd(), _CMP_NEQ_UQ)));
+}
+
 // b where either is NaN.
 inline Vec<float> max(Vec<float> a, Vec<float> b) { return {_mm256_max_ps(a.reg, b.reg)}; }
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm256_max_pd(a.reg, b.reg)}; }

@@ -21,6 +21,10 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_m
 inline Vec<float> sqrt(Vec<float> a) { return {_mm512_sqrt_ps(a.reg)}; }
 inline Vec<double> sqrt(Vec<double> a) { return {_mm512_sqrt_pd(a.reg)}; }
 
+// Bit i: lane i is not zero, or NaN.
+inline std::uint64_t nonzero_lanes(Vec<float> a) { return _mm512_cmp_ps_mask(a.reg, _mm512_setzero_ps(), _CMP_NEQ_UQ); }
+inline std::uint64_t nonzero_lanes(Vec<double> a) { return _mm512_cmp_pd_mask(a.reg, _mm512_setzero_pd(), _CMP_NEQ_UQ); }
+
 // b where either is NaN.
 inline Vec<float> max(Vec<float> a, Vec<float> b) { return {_mm512_max_ps(a.reg, b.reg)}; }
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm512_max_pd(a.reg, b.reg)}; }

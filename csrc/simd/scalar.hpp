@@ -24,6 +24,14 @@ inline Vec<T> sqrt(Vec<T> a) {
   return a;
 }
 
+// Bit i: lane i is not zero, or NaN.
+template <class T>
+inline std::uint64_t nonzero_lanes(Vec<T> a) {
+  std::uint64_t lanes = 0;
+  for (int i = 0; i < Vec<T>::lanes; ++i) lanes |= std::uint64_t(a.reg[i] != 0) << i;
+  return lanes;
+}
+
 // b where either is NaN.
 template <class T>
 inline Vec<T> max(Vec<T> a, Vec<T> b) {

@@ -76,9 +76,7 @@ inline Vec<T> set(T x, Lanes<I...>) {
   return {typename Vec<T>::Reg{(void(I), x)...}};
 }
 template <class T>
-inline Vec<T> set(T x) {
-  return set(x, LanesOf<T>{});
-}
+inline Vec<T> set(T x) { return set(x, LanesOf<T>{}); }
 
 // 0, 1, ..., lanes - 1; and words below 2^24 as numbers.
 template <class T, int... I>
@@ -119,21 +117,13 @@ inline void store_first(T* p, Vec<T> v, Index n) {
 }
 
 template <class T>
-inline Vec<T> operator+(Vec<T> a, Vec<T> b) {
-  return {a.reg + b.reg};
-}
+inline Vec<T> operator+(Vec<T> a, Vec<T> b) { return {a.reg + b.reg}; }
 template <class T>
-inline Vec<T> operator-(Vec<T> a, Vec<T> b) {
-  return {a.reg - b.reg};
-}
+inline Vec<T> operator-(Vec<T> a, Vec<T> b) { return {a.reg - b.reg}; }
 template <class T>
-inline Vec<T> operator*(Vec<T> a, Vec<T> b) {
-  return {a.reg * b.reg};
-}
+inline Vec<T> operator*(Vec<T> a, Vec<T> b) { return {a.reg * b.reg}; }
 template <class T>
-inline Vec<T> operator/(Vec<T> a, Vec<T> b) {
-  return {a.reg / b.reg};
-}
+inline Vec<T> operator/(Vec<T> a, Vec<T> b) { return {a.reg / b.reg}; }
 
 // Comparisons are false where a lane is NaN.
 template <class T>
@@ -161,7 +151,12 @@ inline Vec<T> select(Mask<T> mask, Vec<T> yes, Vec<T> no) {
   return {mask.bits ? yes.reg : no.reg};
 }
 
-// |a|, and |a| with the sign of b.
+// The bits of both; |a|; and |a| with the sign of b.
+template <class T>
+inline Vec<T> join_bits(Vec<T> a, Vec<T> b) {
+  using Bits = typename Vec<T>::Bits;
+  return {(typename Vec<T>::Reg)((Bits)a.reg | (Bits)b.reg)};
+}
 template <class T>
 inline Vec<T> abs(Vec<T> a) {
   using Bits = typename Vec<T>::Bits;
@@ -234,8 +229,9 @@ inline void transpose(Vec<T> (&rows)[Vec<T>::lanes]) {
   if constexpr (distance > 1) transpose<T, distance / 2>(rows);
 }
 
-inline void prefetch(const void* p) { __builtin_prefetch(p); }
-inline void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
+// Always inline, as whatever calls nothing else must be: a call without an effect is left out by compilers.
+[[gnu::always_inline]] inline void prefetch(const void* p) { __builtin_prefetch(p); }
+[[gnu::always_inline]] inline void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 }  // namespace thalweg::THALWEG_ISA
 
