@@ -23,6 +23,9 @@ Index even_block(Index all, Index most) {
   return blocks == 0 ? most : (all + tiles - 1) / tiles * Tile<T>::rows;
 }
 
+constexpr Index most_block_rows = 264;  // of a product whose zeros may be left out, with no more terms at a time than
+static_assert(Tile<float>::depth <= occupied_terms && Tile<double>::depth <= occupied_terms);
+
 // Columns of C, a panel, within which A stays in L2.
 template <class T>
 constexpr Index reach = Tile<T>::packs ? 256 : strip<T>;
@@ -35,7 +38,7 @@ Product<T> part_of(const Product<T>& whole, Index j, Index k, Index K) {
   p.c += j;
   p.a += k * p.a_k;
   p.b += k * p.b_ld + j / strip<T> * p.b_strip;
-  p.occupied_k += k;
+  if (p.occupied) p.occupied += k / 8;
   p.K = K;
   const bool last = k + K >= whole.K;
   p.carry = k > 0;
@@ -75,6 +78,8 @@ void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   if (whole.K <= step && columns <= strip<T> && !worth_packing<T>(rows) && whole.zeros != Zeros::left_out_if_finite)
     return multiply(whole, rows, columns);
   const bool packs = whole.room && worth_packing<T>(rows) && columns > 2 * strip<T> && whole.a_k >= rows;
+  std::uint8_t occupied[most_block_rows * occupied_ld];  // by the rows of A in the part of K from `found` on
+  Index found = -1;
   const auto b_at = [&](Index k, Index j) { return whole.b + k * whole.b_ld + j / strip<T> * whole.b_strip; };
   for (Index begin = 0; begin < columns; begin += reach<T>)
     for (Index k = 0; k < whole.K || k == 0; k += step) {
@@ -86,6 +91,11 @@ void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
         p.next_b = j + strip<T> < end ? b_at(k, j + strip<T>) : next_b;
         p.packed = packs ? whole.room : nullptr;
         p.packs = j == begin;
+        if (p.zeros != Zeros::kept && !whole.occupied) {
+          if (found != k) find_in_rows(occupied, p.a, p.a_row, rows, K);
+          found = k;
+          p.occupied = occupied;
+        }
         multiply_strip(p, rows, smaller(strip<T>, end - j));
       }
     }

@@ -20,7 +20,7 @@ namespace thalweg::THALWEG_ISA {
 template <class T>
 Index forward_rows(Index inputs) {
   const Index fit = (512 << 10) / (k_step<T>(inputs) * static_cast<Index>(sizeof(T)));
-  return smaller(264, fit / 12 * 12);
+  return smaller(most_block_rows, fit / 12 * 12);
 }
 
 // Whether zeros of rows of X may be worth leaving out: what has to be looked at first, B among it, pays for some tiles only.
@@ -110,8 +110,9 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
 }
 
 // dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
+// occupied: where the inputs are not zero, or null.
 template <class T>
-void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk, bool leaves_out) {
+void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk, const std::uint8_t* occupied) {
   static constexpr T one = 1;
   const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
   const Index ld = fused ? block_columns<T> : g.parameter.ld;
@@ -119,8 +120,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
   p.K = smaller(rows_per_chunk, g.batch - chunk);
   p.b = at<T>(g.dz, g.dz_ld, chunk, columns.begin);
   p.b_ld = p.next_ld = g.dz_ld;
-  if (leaves_out) leaves_out = all_finite(p.b, p.b_ld, p.K, columns.end - columns.begin);
-  OccupiedColumns<T> occupied;
+  if (occupied && all_finite(p.b, p.b_ld, p.K, columns.end - columns.begin)) p.zeros = Zeros::left_out;
   const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
   const T* next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
   const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs, behind one block
@@ -135,11 +135,7 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
     p.next_b = i == g.inputs.begin ? next_b : nullptr;
     take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
     const Range inputs = {i, smaller(i + block, g.inputs.end)};
-    if (leaves_out) {
-      occupied.find(p.a, p.a_k, inputs.end - inputs.begin, p.K);
-      p.occupied = &occupied;
-      p.zeros = Zeros::left_out;
-    }
+    if (occupied) p.occupied = occupied + (i - g.inputs.begin) * occupied_ld;
     weight_gradient_block(g, p, total(i - g.inputs.begin, i), ld, inputs, columns, chunk);
   }
   if (!g.bias) return;
@@ -157,10 +153,17 @@ void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
   const Index inputs = g.inputs.end - g.inputs.begin;
   const bool leaves_out = !down && worth_leaving_out(at<T>(g.x, g.x_ld, 0, g.inputs.begin), g.batch, inputs);
   if (g.rule != Rule::none && has_few_rows<T>(g) && !down && !leaves_out) return update_from_few_rows<T>(g);
+  T* behind_blocks = static_cast<T*>(g.scratch) + weight_gradient_scratch(inputs, g.batch) - occupied_scratch(inputs);
+  std::uint8_t* occupied = leaves_out ? reinterpret_cast<std::uint8_t*>(behind_blocks) : nullptr;
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += block_columns<T>)
-    for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk)
-      weight_gradient_chunk<T>(g, {o, smaller(o + block_columns<T>, end)}, chunk, leaves_out);
+    for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk) {
+      const bool found = o > g.columns.begin && g.batch <= rows_per_chunk;
+      if (occupied && !found)
+        find_in_columns(occupied, at<T>(g.x, g.x_ld, chunk, g.inputs.begin), g.x_ld, inputs,
+                        smaller(rows_per_chunk, g.batch - chunk));
+      weight_gradient_chunk<T>(g, {o, smaller(o + block_columns<T>, end)}, chunk, occupied);
+    }
 }
 
 }  // namespace thalweg::THALWEG_ISA

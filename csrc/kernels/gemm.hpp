@@ -8,6 +8,9 @@
 
 namespace thalweg::THALWEG_ISA {
 
+// Rows of a tile that leaves out zeros: fewer rows have more of them in common.
+constexpr Index rows_with_zeros = 4;
+
 // A row of tiles: rows [i, i + rows) of C and `vectors` vectors of columns. The first tile fetches for all.
 template <class T>
 void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
@@ -45,29 +48,23 @@ Product<T> from_packed(const Product<T>& p, Index i, Index rows) {
   return q;
 }
 
-// The terms of a row of tiles that are not left out, if enough are.
-template <class T>
-Occupied<T> occupied_of(const Product<T>& p, Index i, Index rows) {
-  if (p.occupied) return p.occupied->tile(i, rows, p.occupied_k, p.K);
-  return occupied_by_rows(p.a + i * p.a_row, p.a_row, rows, p.K);
-}
-
 // C = A B for all rows and the columns [0, columns), rounded up to whole vectors. Rows are dealt evenly: 64 = 9 x 6 + 2 x 5,
 // not 10 x 6 + 4. Row after row of tiles: A is read once. p.next_b is used up: a copy of p, whose fields have just been
 // written, would wait for their stores.
 template <class T>
 void multiply(Product<T>& p, Index rows, Index columns) {
   constexpr Index line = 64 / sizeof(T);
-  const Index tiles = (rows + Tile<T>::rows - 1) / Tile<T>::rows, vectors = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;
+  const Index most = p.zeros == Zeros::left_out ? rows_with_zeros : Tile<T>::rows;
+  const Index tiles = (rows + most - 1) / most, vectors = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;
   if (tiles == 0) return;
   const Index small = rows / tiles, large = rows % tiles;  // `large` tiles have one row more
   for (Index t = 0, i = 0; t < tiles; ++t) {
     const Index of_tile = small + (t < large);
-    Occupied<T> occupied;
+    Terms terms;
     p.terms = nullptr;
     if (p.zeros == Zeros::left_out) {
-      occupied = occupied_of(p, i, of_tile);
-      if (8 * occupied.terms < 7 * p.K) p.terms = occupied.words;
+      terms.find(p.occupied, i, of_tile, p.K);
+      if (8 * terms.count < 7 * p.K) p.terms = terms.words;
     }
     if (p.packed) multiply_row(from_packed(p, i, of_tile), i, of_tile, vectors);
     else multiply_row(p, i, of_tile, vectors);

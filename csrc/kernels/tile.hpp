@@ -58,9 +58,8 @@ struct Product {
   bool packs = false;
   Soon<T> soon;
   Zeros zeros = Zeros::kept;  // what B holds decides whether they can be left out
-  const OccupiedColumns<T>* occupied = nullptr;  // where A is not zero, if A's rows are columns; from term occupied_k on
-  Index occupied_k = 0;
-  const std::uint64_t* terms = nullptr;  // of the rows of tiles in hand: those that are not left out
+  const std::uint8_t* occupied = nullptr;  // where A is not zero, if that is known already
+  const std::uint64_t* terms = nullptr;    // of the row of tiles in hand: those that are not left out
   bool carry = false;       // chains begin with what is in C, not with zero
   const T* bias = nullptr;  // bias[j] is added last
   T* fault = nullptr;       // fault[i] = 0, or NaN where C(i, 0) is not finite

@@ -9,69 +9,60 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// Bit k of `words`: whether A(i, k) is not zero in one of the rows of a tile.
-template <class T>
-struct Occupied {
-  static constexpr Index bits = 64;
-  std::uint64_t words[(Tile<T>::depth + bits - 1) / bits];
-  Index terms = 0;
-};
+// Bit k of row i, at byte i * occupied_ld + k / 8: whether A(i, k) is not zero. So many terms have room.
+constexpr Index occupied_terms = 8 * (occupied_ld - 8);  // words of 64 bits may be read from any of them on
+static_assert(rows_per_chunk <= occupied_terms);
 
-// Of a tile whose rows lie in memory as rows.
+// A whose rows lie in memory as rows.
 template <class T>
-Occupied<T> occupied_by_rows(const T* a, Index ld, Index rows, Index K) {
-  Occupied<T> tile;
-  for (Index begin = 0; begin < K; begin += tile.bits) {
-    std::uint64_t word = 0;
-    for (Index k = begin; k < smaller(begin + tile.bits, K); k += Vec<T>::lanes) {
-      Vec<T> any = load_first(a + k, K - k);
-      for (Index i = 1; i < rows; ++i) any = join_bits(any, load_first(a + i * ld + k, K - k));
-      word |= nonzero_lanes(any) << (k - begin);
+void find_in_rows(std::uint8_t* occupied, const T* a, Index ld, Index rows, Index K) {
+  constexpr Index word_bits = 64;
+  for (Index i = 0; i < rows; ++i)
+    for (Index begin = 0; begin < K; begin += word_bits) {
+      std::uint64_t word = 0;
+      for (Index k = begin; k < smaller(begin + word_bits, K); k += Vec<T>::lanes)
+        word |= nonzero_lanes(load_first(a + i * ld + k, K - k)) << (k - begin);
+      __builtin_memcpy(occupied + i * occupied_ld + begin / 8, &word, sizeof(word));
     }
-    tile.words[begin / tile.bits] = word;
-    tile.terms += __builtin_popcountll(word);
-  }
-  return tile;
 }
 
-// Of rows that lie as columns: bit k of row i's bytes, for up to most_rows rows and most_k terms.
+// A whose rows lie in memory as columns: a vector of them, and a word's terms, at a time.
 template <class T>
-struct OccupiedColumns {
-  static constexpr Index most_rows = gradient_inputs + Vec<T>::lanes, most_k = rows_per_chunk;
-  static constexpr Index ld = most_k / 8 + 8;  // words of 64 may begin at any byte
-  std::uint8_t bytes[most_rows * ld];
-
-  void find(const T* a, Index a_k, Index rows, Index K) {
-    using Word = typename BitsOf<T>::Wrapping;
-    constexpr Index in_word = 8 * sizeof(Word);
-    for (Index i = 0; i < rows; i += Vec<T>::lanes)
-      for (Index begin = 0; begin < K; begin += in_word) {
-        typename Vec<T>::Wrapping found{}, bit = found + 1;
-        for (Index k = begin; k < smaller(begin + in_word, K); ++k, bit += bit)
-          found |= (typename Vec<T>::Wrapping)(~(load_first(a + k * a_k + i, rows - i) == set(T(0)))).bits & bit;
-        for (Index l = 0; l < Vec<T>::lanes; ++l) {
-          const Word word = found[l];
-          __builtin_memcpy(bytes + (i + l) * ld + begin / 8, &word, sizeof(Word));
-        }
+void find_in_columns(std::uint8_t* occupied, const T* a, Index ld, Index rows, Index K) {
+  using Word = typename BitsOf<T>::Wrapping;
+  using Words = typename Vec<T>::Wrapping;
+  constexpr Index word_bits = 8 * sizeof(Word);
+  for (Index i = 0; i < rows; i += Vec<T>::lanes)
+    for (Index begin = 0; begin < K; begin += word_bits) {
+      Words found{}, bit = found + 1;
+      for (Index k = begin; k < smaller(begin + word_bits, K); ++k, bit += bit)
+        found |= (Words)(~(load_first(a + k * ld + i, rows - i) == set(T(0)))).bits & bit;
+      for (Index l = 0; l < smaller(Vec<T>::lanes, rows - i); ++l) {
+        const Word word = found[l];
+        __builtin_memcpy(occupied + (i + l) * occupied_ld + begin / 8, &word, sizeof(word));
       }
-  }
-
-  // Of a tile's rows, from term k on, which is a multiple of 8.
-  Occupied<T> tile(Index first, Index rows, Index k, Index K) const {
-    Occupied<T> tile;
-    for (Index begin = 0; begin < K; begin += tile.bits) {
-      std::uint64_t any = 0, word;
-      for (Index i = first; i < first + rows; ++i) {
-        __builtin_memcpy(&word, bytes + i * ld + (k + begin) / 8, sizeof(word));
-        any |= word;
-      }
-      if (K - begin < tile.bits) any &= (std::uint64_t(1) << (K - begin)) - 1;
-      tile.words[begin / tile.bits] = any;
-      tile.terms += __builtin_popcountll(any);
     }
-    return tile;
-  }
+}
+
+// The terms of a tile, of so many rows from `first` on: bit k of `words` is set where A(i, k) is not zero in one of them.
+struct Terms {
+  std::uint64_t words[(occupied_terms + 63) / 64];
+  Index count = 0;
+  void find(const std::uint8_t* occupied, Index first, Index rows, Index K);
 };
+
+inline void Terms::find(const std::uint8_t* occupied, Index first, Index rows, Index K) {
+  for (Index begin = 0; begin < K; begin += 64) {
+    std::uint64_t any = 0, word;
+    for (Index i = first; i < first + rows; ++i) {
+      __builtin_memcpy(&word, occupied + i * occupied_ld + begin / 8, sizeof(word));
+      any |= word;
+    }
+    if (K - begin < 64) any &= (std::uint64_t(1) << (K - begin)) - 1;
+    words[begin / 64] = any;
+    count += __builtin_popcountll(any);
+  }
+}
 
 // Whether it seems worth while to look at the tiles of a matrix: most numbers of its first row are zero. More rows would
 // have to come from memory before the product asks for them.
