@@ -23,7 +23,8 @@ Index even_block(Index all, Index most) {
   return blocks == 0 ? most : (all + tiles - 1) / tiles * Tile<T>::rows;
 }
 
-constexpr Index most_block_rows = 264;  // of a product whose zeros may be left out, with no more terms at a time than
+// Rows of a product whose zeros may be left out, if where they are has yet to be found: in parts of up to `depth` terms.
+constexpr Index most_block_rows = 264;
 static_assert(Tile<float>::depth <= occupied_terms && Tile<double>::depth <= occupied_terms);
 
 // Columns of C, a panel, within which A stays in L2.
@@ -77,7 +78,8 @@ void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);
   if (whole.K <= step && columns <= strip<T> && !worth_packing<T>(rows) && whole.zeros != Zeros::left_out_if_finite)
     return multiply(whole, rows, columns);
-  const bool packs = whole.room && worth_packing<T>(rows) && columns > 2 * strip<T> && whole.a_k >= rows;
+  const bool finds = whole.zeros != Zeros::kept && !whole.occupied;
+  const bool packs = whole.room && !finds && worth_packing<T>(rows) && columns > 2 * strip<T> && whole.a_k >= rows;
   std::uint8_t occupied[most_block_rows * occupied_ld];  // by the rows of A in the part of K from `found` on
   Index found = -1;
   const auto b_at = [&](Index k, Index j) { return whole.b + k * whole.b_ld + j / strip<T> * whole.b_strip; };
@@ -91,11 +93,8 @@ void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
         p.next_b = j + strip<T> < end ? b_at(k, j + strip<T>) : next_b;
         p.packed = packs ? whole.room : nullptr;
         p.packs = j == begin;
-        if (p.zeros != Zeros::kept && !whole.occupied) {
-          if (found != k) find_in_rows(occupied, p.a, p.a_row, rows, K);
-          found = k;
-          p.occupied = occupied;
-        }
+        if (finds && found != k) find_in_rows(occupied, p.a, p.a_row, rows, K);
+        if (finds) p.occupied = occupied, found = k;
         multiply_strip(p, rows, smaller(strip<T>, end - j));
       }
     }

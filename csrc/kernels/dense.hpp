@@ -23,10 +23,12 @@ Index forward_rows(Index inputs) {
   return smaller(most_block_rows, fit / 12 * 12);
 }
 
-// Whether zeros of rows of X may be worth leaving out: what has to be looked at first, B among it, pays for some tiles only.
+// Whether zeros of rows of X may be worth leaving out: what has to be looked at first, W or dZ among it, pays where there are
+// some tiles of some vectors.
 template <class T>
-bool worth_leaving_out(const T* x_i, Index rows, Index inputs) {
-  return rows >= 4 * Tile<T>::rows && inputs >= 64 && mostly_zero(x_i, inputs);
+bool worth_leaving_out(const T* x_i, Index rows, Index inputs, Index columns) {
+  static_assert(occupied_batch <= 4 * Tile<T>::rows);
+  return rows >= 4 * Tile<T>::rows && inputs >= 64 && columns >= 32 && mostly_zero(x_i, inputs);
 }
 
 template <class T>
@@ -47,7 +49,7 @@ void dense_forward(const DenseForward& f) noexcept {
     p.bias = f.bias ? static_cast<const T*>(f.bias) + f.columns.begin : nullptr;
     p.fault = f.fault && f.columns.begin == 0 ? static_cast<T*>(f.fault) + b : nullptr;
     p.relu = f.activation == Activation::relu;
-    if (worth_leaving_out(p.a, rows, f.inputs)) p.zeros = Zeros::left_out_if_finite;
+    if (worth_leaving_out(p.a, rows, f.inputs, columns)) p.zeros = Zeros::left_out_if_finite;
     if (columns <= few_columns<T> && rows >= few_columns<T> && p.K >= Vec<T>::lanes) multiply_across(p, rows, columns);
     else multiply_blocked(p, rows, columns);
     if (f.activation != Activation::identity && !p.relu)
@@ -145,16 +147,23 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
   weight_gradient_block(g, p, total(g.inputs.end - g.inputs.begin, bias), ld, {bias, bias + 1}, columns, chunk);
 }
 
+// Where it is kept which inputs are not zero: behind the rest of the scratch.
+template <class T>
+std::uint8_t* occupied_room(const DenseWeightGradient& g, Index inputs) {
+  const Index before = weight_gradient_scratch(inputs, g.batch) - occupied_scratch(inputs, g.batch);
+  return reinterpret_cast<std::uint8_t*>(static_cast<T*>(g.scratch) + before);
+}
+
 template <class T>
 void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
   if (g.turned) return weight_gradient_turned<T>(g);
   constexpr Index worth_turning = 17;  // rows; of fewer the rule is in the products' tiles
   const bool down = g.batch >= worth_turning && goes_down<T>(g, g.inputs);
-  const Index inputs = g.inputs.end - g.inputs.begin;
-  const bool leaves_out = !down && worth_leaving_out(at<T>(g.x, g.x_ld, 0, g.inputs.begin), g.batch, inputs);
+  const Index inputs = g.inputs.end - g.inputs.begin, columns = g.columns.end - g.columns.begin;
+  const bool leaves_out = worth_leaving_out(at<T>(g.x, g.x_ld, 0, g.inputs.begin), g.batch, inputs, columns);
   if (g.rule != Rule::none && has_few_rows<T>(g) && !down && !leaves_out) return update_from_few_rows<T>(g);
-  T* behind_blocks = static_cast<T*>(g.scratch) + weight_gradient_scratch(inputs, g.batch) - occupied_scratch(inputs);
-  std::uint8_t* occupied = leaves_out ? reinterpret_cast<std::uint8_t*>(behind_blocks) : nullptr;
+  std::uint8_t* occupied = nullptr;
+  if (leaves_out) occupied = occupied_room<T>(g, inputs);
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += block_columns<T>)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk) {

@@ -8,9 +8,6 @@
 
 namespace thalweg::THALWEG_ISA {
 
-// Rows of a tile that leaves out zeros: fewer rows have more of them in common.
-constexpr Index rows_with_zeros = 4;
-
 // A row of tiles: rows [i, i + rows) of C and `vectors` vectors of columns. The first tile fetches for all.
 template <class T>
 void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
@@ -53,6 +50,7 @@ Product<T> from_packed(const Product<T>& p, Index i, Index rows) {
 // written, would wait for their stores.
 template <class T>
 void multiply(Product<T>& p, Index rows, Index columns) {
+  static_assert(rows_with_zeros <= Tile<T>::rows);
   constexpr Index line = 64 / sizeof(T);
   const Index most = p.zeros == Zeros::left_out ? rows_with_zeros : Tile<T>::rows;
   const Index tiles = (rows + most - 1) / most, vectors = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;

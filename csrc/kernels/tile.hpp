@@ -5,7 +5,7 @@
 //   dW        dW = X^T dZ   A = X  (a_row = 1)      B = dZ
 //
 // Every element of C is one chain of FMAs in rising k, from zero or from what is in C, so its bits depend on no tile and
-// no ISA with fma; nor on the terms of zeros that are left out (zeros.hpp).
+// no ISA with fma; nor, but for the sign of a zero, on terms of zeros that are left out (zeros.hpp).
 #pragma once
 
 #include "kernels/rules.hpp"
@@ -38,7 +38,10 @@ template <class T>
   else prefetch(p);
 }
 
-// What becomes of the terms of a tile whose A is zero in all rows.
+// Rows of a tile that leaves out zeros: fewer rows have more of them in common.
+constexpr Index rows_with_zeros = 4;
+
+// What becomes of the terms of a tile whose A is zero in all rows. left_out_if_finite: what B holds has yet to be looked at.
 enum class Zeros { kept, left_out_if_finite, left_out };
 
 template <class T>
@@ -57,12 +60,12 @@ struct Product {
   T* packed = nullptr;  // where it is, or with `packs` is put first
   bool packs = false;
   Soon<T> soon;
-  Zeros zeros = Zeros::kept;  // what B holds decides whether they can be left out
-  const std::uint8_t* occupied = nullptr;  // where A is not zero, if that is known already
-  const std::uint64_t* terms = nullptr;    // of the row of tiles in hand: those that are not left out
-  bool carry = false;       // chains begin with what is in C, not with zero
-  const T* bias = nullptr;  // bias[j] is added last
-  T* fault = nullptr;       // fault[i] = 0, or NaN where C(i, 0) is not finite
+  Zeros zeros = Zeros::kept;
+  const std::uint8_t* occupied = nullptr;  // where A is not zero, if that is known already: zeros.hpp
+  const std::uint64_t* terms = nullptr;    // of the row of tiles in hand those that are not left out; null: all count
+  bool carry = false;                      // chains begin with what is in C, not with zero
+  const T* bias = nullptr;                 // bias[j] is added last
+  T* fault = nullptr;                      // fault[i] = 0, or NaN where C(i, 0) is not finite
   bool relu = false;
   const Sgd<T>* rule = nullptr;  // updates what is in C, with the product as its gradient
 };
@@ -130,7 +133,8 @@ template <int vectors, class T>
         fetch_soon(p.soon.block[s].at + i * p.soon.block[s].ld + j0 + j * Vec<T>::lanes);
 }
 
-// The whole sum without the terms that are left out.
+// The whole sum without the terms that are left out. What lies ahead of a term is no longer quite what the next tile wants of
+// A, but near it.
 template <class T, int rows, int vectors>
 [[gnu::always_inline]] inline void accumulate_some(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, Index j0) {
   const T *a = p.a + i0 * p.a_row, *b = p.b + j0;
@@ -219,7 +223,9 @@ TileFunction<T> tile_of(Index wanted_vectors, Sum sum) {
     if (wanted_vectors < vectors) return tile_of<T, rows, vectors - 1>(wanted_vectors, sum);
   if constexpr (vectors == Tile<T>::vectors)
     if (sum == Sum::fetching) return tile<T, rows, vectors, Sum::fetching>;
-  return sum == Sum::some ? tile<T, rows, vectors, Sum::some> : tile<T, rows, vectors, Sum::whole>;
+  if constexpr (rows <= rows_with_zeros)
+    if (sum == Sum::some) return tile<T, rows, vectors, Sum::some>;
+  return tile<T, rows, vectors, Sum::whole>;
 }
 template <class T, int rows = Tile<T>::rows>
 TileFunction<T> tile_of(Index wanted_rows, Index wanted_vectors, Sum sum) {

@@ -1,6 +1,7 @@
 // Where the left matrix of a product is zero. Pixels of background, one-hot columns and counts of words are mostly zero,
 // in whole tiles at a time: what is zero in all rows of a tile is left out of its sums. Zero times a finite number changes
-// no bit of a chain of FMAs, so the right matrix is looked through first (all_finite).
+// no bit of a chain of FMAs, so the right matrix is looked through first (all_finite); but for the sign of a sum that was
+// flushed to -0, which another zero would have made +0 (docs/numerics.md).
 #pragma once
 
 #include "kernels/rows.hpp"
@@ -30,13 +31,13 @@ void find_in_rows(std::uint8_t* occupied, const T* a, Index ld, Index rows, Inde
 template <class T>
 void find_in_columns(std::uint8_t* occupied, const T* a, Index ld, Index rows, Index K) {
   using Word = typename BitsOf<T>::Wrapping;
-  using Words = typename Vec<T>::Wrapping;
+  using Masks = typename Vec<T>::Wrapping;
   constexpr Index word_bits = 8 * sizeof(Word);
   for (Index i = 0; i < rows; i += Vec<T>::lanes)
     for (Index begin = 0; begin < K; begin += word_bits) {
-      Words found{}, bit = found + 1;
+      Masks found{}, bit = found + 1;
       for (Index k = begin; k < smaller(begin + word_bits, K); ++k, bit += bit)
-        found |= (Words)(~(load_first(a + k * ld + i, rows - i) == set(T(0)))).bits & bit;
+        found |= (Masks)(~(load_first(a + k * ld + i, rows - i) == set(T(0)))).bits & bit;
       for (Index l = 0; l < smaller(Vec<T>::lanes, rows - i); ++l) {
         const Word word = found[l];
         __builtin_memcpy(occupied + (i + l) * occupied_ld + begin / 8, &word, sizeof(word));
@@ -64,23 +65,23 @@ inline void Terms::find(const std::uint8_t* occupied, Index first, Index rows, I
   }
 }
 
-// Whether it seems worth while to look at the tiles of a matrix: most numbers of its first row are zero. More rows would
-// have to come from memory before the product asks for them.
+// Whether it seems worth while to look at the tiles of a matrix: of its first row no more than two fifths are not zero. More
+// rows would have to come from memory before the product asks for them.
 template <class T>
 bool mostly_zero(const T* x_c, Index columns) {
   Index some = 0;
   for (Index c = 0; c < columns; c += Vec<T>::lanes)
     some += __builtin_popcountll(nonzero_lanes(load_first(x_c + c, columns - c)));
-  return 2 * some < columns;
+  return 5 * some <= 2 * columns;
 }
 
-// Whether the first K rows of a padded matrix hold neither NaN nor infinity in their first columns.
+// Whether the first K rows of a matrix hold neither NaN nor infinity in their first columns, rounded up to whole vectors.
 template <class T>
 bool all_finite(const T* b, Index ld, Index K, Index columns) {
-  constexpr int vectors = 4;
+  constexpr int vectors = Tile<T>::vectors;
+  const Index last = (columns - 1) / Vec<T>::lanes * Vec<T>::lanes;
   std::uint64_t faults = 0;
   for (Index j = 0; j < columns; j += vectors * Vec<T>::lanes) {
-    const Index last = whole_pads(columns) - Vec<T>::lanes;
     Vec<T> fault[vectors];
     for (Vec<T>& f : fault) f = set(T(0));
     for (Index k = 0; k < K; ++k)

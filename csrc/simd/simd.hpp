@@ -151,12 +151,7 @@ inline Vec<T> select(Mask<T> mask, Vec<T> yes, Vec<T> no) {
   return {mask.bits ? yes.reg : no.reg};
 }
 
-// The bits of both; |a|; and |a| with the sign of b.
-template <class T>
-inline Vec<T> join_bits(Vec<T> a, Vec<T> b) {
-  using Bits = typename Vec<T>::Bits;
-  return {(typename Vec<T>::Reg)((Bits)a.reg | (Bits)b.reg)};
-}
+// |a|, and |a| with the sign of b.
 template <class T>
 inline Vec<T> abs(Vec<T> a) {
   using Bits = typename Vec<T>::Bits;
