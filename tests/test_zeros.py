@@ -123,3 +123,22 @@ def test_training_has_the_same_bits_everywhere(units, batch, optimizer, dtype):
             trainer.fit(x, y, batch_size=batch, epochs=2)
             results.add(bytes(model.block))
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("units", [33, 64, 150])
+def test_blocks_of_steps_have_the_same_bits_everywhere(units, batch, dtype):
+    rng = np.random.default_rng(4)
+    x, y = mostly_zero(rng, 300, 300, dtype), rng.integers(0, 5, 300)
+    results, plain = set(), None
+    for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
+        for threads, exact in ((1, False), (1, True), (2, True), (3, True)):
+            model = tw.Sequential([tw.Dense(units, "tanh"), tw.Dense(5)], 300, seed=1, dtype=dtype)
+            trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=0.01), exact_block=exact, num_threads=threads, isa=isa)
+            trainer.fit(x, y, batch_size=batch, epochs=2)
+            if exact:
+                results.add(bytes(model.block))
+                np.testing.assert_allclose(model.layers[0].weight, plain, rtol=0, atol=1e-4)
+            else:
+                plain = model.layers[0].weight.copy()
+    assert len(results) == 1

@@ -61,7 +61,7 @@ inline void Terms::find(const std::uint8_t* occupied, Index first, Index rows, I
     }
     if (K - begin < 64) any &= (std::uint64_t(1) << (K - begin)) - 1;
     words[begin / 64] = any;
-    count += __builtin_popcountll(any);
+    count += count_bits(any);
   }
 }
 
@@ -71,7 +71,7 @@ template <class T>
 bool mostly_zero(const T* x_c, Index columns) {
   Index some = 0;
   for (Index c = 0; c < columns; c += Vec<T>::lanes)
-    some += __builtin_popcountll(nonzero_lanes(load_first(x_c + c, columns - c)));
+    some += count_bits(nonzero_lanes(load_first(x_c + c, columns - c)));
   return 5 * some <= 2 * columns;
 }
 

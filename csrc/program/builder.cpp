@@ -200,10 +200,11 @@ bool Builder::touched_by_columns(int buffer, int v) const {
 }
 
 Index Builder::scratch_elements() const {
+  const Index batch = in_block() ? std::max(rows(), block_rows()) : rows();  // a block's update has all its rows
   Index most = 1;
   for (const ParameterPlan& p : plan_.parameters) {
     most = std::max(most, input_gradient_scratch(p.outputs));
-    most = std::max(most, weight_gradient_scratch(p.inputs, rows()));
+    most = std::max(most, weight_gradient_scratch(p.inputs, batch));
   }
   return spec().backward ? most : 1;
 }

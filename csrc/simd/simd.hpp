@@ -224,6 +224,13 @@ inline void transpose(Vec<T> (&rows)[Vec<T>::lanes]) {
   if constexpr (distance > 1) transpose<T, distance / 2>(rows);
 }
 
+// Bits that are set. Compilers know the idiom; where the CPU has no instruction for it __builtin_popcount is a call.
+inline Index count_bits(std::uint64_t x) {
+  x -= x >> 1 & 0x5555555555555555;
+  x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+  return static_cast<Index>(((x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
+}
+
 // Always inline, as whatever calls nothing else must be: a call without an effect is left out by compilers.
 [[gnu::always_inline]] inline void prefetch(const void* p) { __builtin_prefetch(p); }
 [[gnu::always_inline]] inline void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
