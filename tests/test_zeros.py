@@ -134,7 +134,9 @@ def test_blocks_of_steps_have_the_same_bits_everywhere(units, batch, dtype):
     for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
         for threads, exact in ((1, False), (1, True), (2, True), (3, True)):
             model = tw.Sequential([tw.Dense(units, "tanh"), tw.Dense(5)], 300, seed=1, dtype=dtype)
-            trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=0.01), exact_block=exact, num_threads=threads, isa=isa)
+            trainer = tw.Trainer(
+                model, "cross_entropy", tw.SGD(lr=0.01), exact_block=exact, num_threads=threads, isa=isa
+            )
             trainer.fit(x, y, batch_size=batch, epochs=2)
             if exact:
                 results.add(bytes(model.block))
