@@ -63,6 +63,39 @@ def test_the_gradient_is_that_without_leaving_out(shape, threads, isa, dtype, rn
         np.testing.assert_array_equal(got, wanted)
 
 
+def signs(rows, inputs, dtype):
+    """Sparse X, each row of which makes -0 of a positive column: before zeros, or in its last input, or in both."""
+    x = np.zeros((rows, inputs), dtype)
+    x[np.arange(rows), np.arange(rows) // 8 % 3 * (inputs - 1) // 2] = -np.finfo(dtype).tiny
+    x[rows // 2 :, inputs - 1] = -np.finfo(dtype).tiny
+    return x, np.full((inputs, 40), 0.125, dtype)
+
+
+def assert_same_bits(a, b):
+    """Equal, zeros in their signs, too."""
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(np.signbit(a), np.signbit(b))
+
+
+@pytest.mark.parametrize("outputs", [3, 32, 40])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_signs_of_zeros_are_the_same(outputs, threads, isa, dtype):
+    # sums are flushed to -0; the zeros after them, which some tiles leave out, would make +0 of that
+    x, w = signs(70, 784, dtype)
+    w = np.ascontiguousarray(w[:, :outputs])
+    together = tw.kernels.dense_forward(x, w, num_threads=threads, isa=isa)
+    alone = np.vstack([tw.kernels.dense_forward(row[None], w, isa=isa) for row in x])
+    assert_same_bits(together, alone)
+    # of the gradient nothing is left out where the first row holds no zeros
+    turned, dy = np.ascontiguousarray(x.T), w.copy()
+    dy[0] = 0
+    whole = turned.copy()
+    whole[0] = 1
+    found, expected = (tw.kernels.dense_backward(dy, a, np.ones((70, outputs), dtype), dy, num_threads=threads, isa=isa)[1]
+                       for a in (turned, whole))  # fmt: skip
+    assert_same_bits(found, expected)
+
+
 @given(st.integers(24, 90), st.integers(64, 300), st.integers(1, 90), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
 def test_any_shape_and_density(rows, inputs, outputs, density, seed):
     rng = np.random.default_rng(seed)

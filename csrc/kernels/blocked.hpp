@@ -94,7 +94,8 @@ void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
         p.packed = packs ? whole.room : nullptr;
         p.packs = j == begin;
         if (finds && found != k) find_in_rows(occupied, p.a, p.a_row, rows, K);
-        if (finds) p.occupied = occupied, found = k;
+        if (finds) p.occupied = occupied;
+        found = k;
         multiply_strip(p, rows, smaller(strip<T>, end - j));
       }
     }

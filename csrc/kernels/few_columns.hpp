@@ -50,6 +50,7 @@ inline void few_columns_down(const Product<T>& p, Index i) {
       for (int j = 0; j < columns; ++j) acc[v][j] = fma(load(a + v * lanes), set(b[j]), acc[v][j]);
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v) {
+    for (Vec<T>& sum : acc[v]) sum = finished(sum);
     Vec<T> rows[lanes];
     turn_columns<T>(rows, acc[v]);
 #pragma GCC unroll 16

@@ -9,6 +9,7 @@
 #include "kernels/rows.hpp"
 #include "kernels/table.hpp"
 #include "kernels/update.hpp"
+#include "kernels/zeros.hpp"
 #include "simd/simd.hpp"
 
 namespace thalweg::THALWEG_ISA {
@@ -43,6 +44,10 @@ inline void make_gradient(Vec<T> (&g)[rows][vectors], const T* x_bi, Index x_ld,
       for (int j = 0; j < vectors; ++j) g[i][j] = fma(x, dz[j], g[i][j]);
     }
   }
+#pragma GCC unroll 8
+  for (auto& row : g)
+#pragma GCC unroll 8
+    for (Vec<T>& v : row) v = finished(v);
 }
 
 // rule on `vectors` vectors of a row of a parameter, from element `at` on.

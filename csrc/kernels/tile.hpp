@@ -5,7 +5,7 @@
 //   dW        dW = X^T dZ   A = X  (a_row = 1)      B = dZ
 //
 // Every element of C is one chain of FMAs in rising k, from zero or from what is in C, so its bits depend on no tile and
-// no ISA with fma; nor, but for the sign of a zero, on terms of zeros that are left out (zeros.hpp).
+// no ISA with fma; nor on terms of zeros that are left out (zeros.hpp).
 #pragma once
 
 #include "kernels/rules.hpp"
@@ -167,8 +167,10 @@ inline void finish(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, 
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 8
-    for (int j = 0; j < vectors; ++j)
+    for (int j = 0; j < vectors; ++j) {
+      acc[i][j] = finished(acc[i][j]);
       if (p.bias) acc[i][j] = acc[i][j] + load(p.bias + j0 + j * Vec<T>::lanes);
+    }
     if (p.fault && j0 == 0) store_first(p.fault + i0 + i, acc[i][0] - acc[i][0], 1);
 #pragma GCC unroll 8
     for (int j = 0; j < vectors; ++j)

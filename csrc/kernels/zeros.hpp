@@ -1,7 +1,7 @@
 // Where the left matrix of a product is zero. Pixels of background, one-hot columns and counts of words are mostly zero,
 // in whole tiles at a time: what is zero in all rows of a tile is left out of its sums. Zero times a finite number changes
-// no bit of a chain of FMAs, so the right matrix is looked through first (all_finite); but for the sign of a sum that was
-// flushed to -0, which another zero would have made +0 (docs/numerics.md).
+// no bit of a chain of FMAs, so the right matrix is looked through first (all_finite); but it makes +0 of a -0, which stands
+// for a negative sum too small for its dtype, so every finished sum, with its zeros or without, becomes +0 then (finished).
 #pragma once
 
 #include "kernels/rows.hpp"
@@ -9,6 +9,10 @@
 #include "simd/simd.hpp"
 
 namespace thalweg::THALWEG_ISA {
+
+// A sum as every product leaves it: a zero is +0.
+template <class T>
+inline Vec<T> finished(Vec<T> sum) { return sum + set(T(0)); }
 
 // Bit k of row i, at byte i * occupied_ld + k / 8: whether A(i, k) is not zero. So many terms have room.
 constexpr Index occupied_terms = 8 * (occupied_ld - 8);  // words of 64 bits may be read from any of them on

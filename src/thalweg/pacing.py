@@ -16,9 +16,8 @@ FIRST_TRIAL_SECONDS = 0.01  # after so much training
 LONG_STEP_SECONDS = 0.005  # such a step has work enough for all threads
 WORTH_CHANGING = 0.95  # of the time that a step takes now
 SOON, LATE = 1.0, 4.0  # until the next trial, after a close one and after a clear one
-AGAIN = (
-    0.1  # after a change, and twice as long each time that it proves right: another's threads may have been in the way
-)
+# After a change, and twice as long each time that it proves right: another's threads may have been in the way.
+AGAIN = 0.1
 
 
 class Pace:
