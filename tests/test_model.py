@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg import inference
+from thalweg import inference, system
 
 
 def blobs(rng, rows=600, classes=3):
@@ -331,6 +331,38 @@ def test_a_prediction_follows_the_settings_of_layers(rng):
     assert (model.predict(x) == twin.predict(x)).all()
     model.layers[0].activation = "relu"
     assert (model.predict(x) == before).all()
+
+
+def test_a_prediction_looks_at_the_machine_when_something_has_changed(monkeypatch, rng):
+    model, x, looks, clock, look = classifier(), rng.normal(size=(5, 2)), [], [1000.0], system.machine
+
+    def machine(num_threads, probe):
+        looks.append(num_threads)
+        return look(num_threads, probe)
+
+    monkeypatch.setattr(system, "_seen", {})
+    monkeypatch.setattr(system, "machine", machine)
+    monkeypatch.setattr(system.time, "monotonic", lambda: clock[0])
+    model.loss = tw.losses.resolve("cross_entropy")
+    changes = [
+        lambda: None,
+        lambda: tw.set_num_threads(1),
+        lambda: clock.append(clock.pop() + 1.5),
+        system._forget,  # what a child of this process does first
+        lambda: setattr(model.layers[0], "activation", "tanh"),
+        lambda: model.predict_proba(x),
+    ]
+    for change in changes:
+        change()
+        del looks[:]
+        for _ in range(3):
+            model.predict(x)
+        assert looks == [None]
+    last = model.last_prediction
+    for num_threads in (2, 1, 2):  # of one call
+        model.predict(x, num_threads=num_threads)
+        assert model.last_prediction is last
+    assert looks == [None, 2, 1, 2]
 
 
 def test_a_program_made_for_settings_of_before_is_not_kept(monkeypatch, rng):

@@ -14,24 +14,24 @@ class Guard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._holder: int | None = None
+        self.holder: int | None = None
 
     @contextmanager
     def held(self, action: str) -> Iterator[None]:
         """Hold the model for training."""
         with self._lock:
-            if self._holder is not None:
-                whose = "this" if self._holder == threading.get_ident() else "another"
+            if self.holder is not None:
+                whose = "this" if self.holder == threading.get_ident() else "another"
                 raise RuntimeError(f"{action}: the model is being trained already, by {whose} thread")
-            self._holder = threading.get_ident()
+            self.holder = threading.get_ident()
         try:
             yield
         finally:
-            self._holder = None
+            self.holder = None
 
     def check(self, action: str) -> None:
         """Raise if another thread is training the model."""
-        if self._holder is not None and self._holder != threading.get_ident():
+        if self.holder is not None and self.holder != threading.get_ident():
             raise RuntimeError(f"{action}: the model is being trained by another thread; wait for its fit to end")
 
 

@@ -1,6 +1,8 @@
 """Predictions and evaluations, a block of rows at a time."""
 
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from thalweg import _native, arrays, system
 from thalweg.arrays import Array
 from thalweg.custom import CustomLoss
+from thalweg.layer import Layer
 from thalweg.loss import Loss
 from thalweg.programs import Job, Runner, Shape, bind, make_plan, output_name
 
@@ -27,21 +30,66 @@ def _make_runner(
     return bind(plan, shape, loss, model.block, statistics=model.statistics_block)
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the last prediction was made with: the next one of its kind takes it at once, unless something has changed."""
+
+    then: str
+    layer_changes: int
+    system_changes: int
+    until: float  # the machine is looked at again now and then
+    shape: Shape
+    forward: _native.Forward
+
+
 def predict(model: "Sequential", x: Any, then: str, num_threads: int | None) -> Array:
     """Check inputs, and run the model forward, and then one more activation, unless that is ""."""
-    shape, forwards = model.shaped()
+    last = model.last_prediction
+    if (
+        last is None
+        or num_threads is not None
+        or last.then != then
+        or last.layer_changes != Layer.changes
+        or last.system_changes != system.changes
+        or last.until < time.monotonic()
+    ):
+        last = _prepare(model, then, num_threads)
+    shape = last.shape
     if shape.standardize:
         model.check_learned()
-    key = then, system.machine(num_threads, probe=False)
-    forward = forwards.get(key) or _keep_forward(model, shape, forwards, *key)
-    known = type(x) is np.ndarray  # others may describe their memory in words that the door does not know
-    source = (_native.hold_rows(x, shape.inputs) if known else None) or _native.Source(model.check_inputs(x))
+    # others than arrays of NumPy may describe their memory in words that the door does not know
+    source = _native.hold_rows(x, shape.inputs) if type(x) is np.ndarray else None
+    if source is None:
+        if hasattr(x, "__next__"):
+            return _predict_batches(model, x, then, num_threads)
+        source = _native.Source(model.check_inputs(x))
     rows = source.rows
     outputs = np.empty((rows, shape.outputs), shape.dtype)
     done = 0
     while done < rows:
-        done += forward.run(source, done, outputs)
+        done += last.forward.run(source, done, outputs)
     return outputs
+
+
+def _predict_batches(model: "Sequential", batches: Iterable[Any], then: str, num_threads: int | None) -> Array:
+    checked = (model.check_inputs(x, f"x of batch {number}") for number, x in enumerate(batches))
+    outputs = [predict(model, x, then, num_threads) for x in checked]
+    if not outputs:
+        raise ValueError("X gave no batch: it is empty, or an iterator that has given all it had")
+    return np.concatenate(outputs)
+
+
+def _prepare(model: "Sequential", then: str, num_threads: int | None) -> Prediction:
+    """Look at model and machine; remember what was found, unless it is for a number of threads of this one call."""
+    as_of = Layer.changes, system.changes  # a change from here on is seen next time
+    until = time.monotonic() + system.LOOK_AGAIN_SECONDS
+    shape, forwards = model.shaped()
+    key = then, system.machine(num_threads, probe=False)
+    forward = forwards.get(key) or _keep_forward(model, shape, forwards, *key)
+    prediction = Prediction(then, *as_of, until, shape, forward)
+    if num_threads is None:
+        model.last_prediction = prediction
+    return prediction
 
 
 def _keep_forward(
@@ -109,14 +157,6 @@ def evaluate_batches(
     shares = np.array([weight.sum(dtype=np.float64) for weight in weights])
     mean = float(np.dot(means, shares) / shares.sum()) if shares.any() else 0.0
     return mean, np.concatenate(targets), np.concatenate(outputs), np.concatenate(weights) if weighted else None
-
-
-def predict_batches(model: "Sequential", batches: Iterable[Array], then: str, num_threads: int | None) -> Array:
-    """Run the model, and then one more activation, for each of some batches, and return all outputs as one array."""
-    outputs = [predict(model, x, then, num_threads) for x in batches]
-    if not outputs:
-        raise ValueError("X gave no batch: it is empty, or an iterator that has given all it had")
-    return np.concatenate(outputs)
 
 
 def check_labels(y: Array, kind: str, rows: Array, classes: int, name: str = "y") -> None:

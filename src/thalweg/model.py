@@ -202,8 +202,9 @@ class Sequential(Network):
         >>> tw.Sequential([tw.Dense(3)], input_size=2, seed=0).predict(np.zeros((4, 2))).shape
         (4, 3)
         """
-        self.guard.check("predict")
-        return self._outputs(X, "", num_threads)
+        if self.guard.holder is not None:  # a call less where nobody trains
+            self.guard.check("predict")
+        return inference.predict(self, X, "", num_threads)
 
     def predict_proba(self, X: Any, *, num_threads: int | None = None) -> Array:
         """Return probabilities: softmax or sigmoid of `predict`, whichever belongs to the loss trained with."""
@@ -213,13 +214,7 @@ class Sequential(Network):
             raise ValueError(
                 f"predict_proba: the model {trained}; probabilities come with cross_entropy or binary_cross_entropy"
             )
-        return self._outputs(X, self.loss.probabilities, num_threads)
-
-    def _outputs(self, X: Any, then: str, num_threads: int | None) -> Array:
-        if not hasattr(X, "__next__"):
-            return inference.predict(self, X, then, num_threads)
-        batches = (self.check_inputs(x, f"x of batch {number}") for number, x in enumerate(X))
-        return inference.predict_batches(self, batches, then, num_threads)
+        return inference.predict(self, X, self.loss.probabilities, num_threads)
 
     def evaluate(
         self,

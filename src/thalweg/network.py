@@ -30,6 +30,7 @@ from thalweg.programs import (
 )
 
 if TYPE_CHECKING:
+    from thalweg.inference import Prediction
     from thalweg.trainer import Trainer
 
 _DTYPES = {"float32": "f", "float64": "d"}
@@ -58,6 +59,7 @@ class Network:
         self.times_set = 0  # all weights at once: averages of them begin anew
         self._shaped: tuple[Shape, Forwards] | None = None
         self._shaped_at = -1  # Layer.changes when the shape was made
+        self.last_prediction: Prediction | None = None
         self._bind()
         self._draw()
 

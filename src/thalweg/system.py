@@ -24,6 +24,7 @@ SUPPORTED_ISAS = _native.supported_isas()
 ISA = _choose_isa(os.environ.get("THALWEG_ISA"), SUPPORTED_ISAS)
 
 _num_threads: int | None = None
+changes = 0  # of what plans depend on besides the time: whoever keeps what follows from them looks here
 
 
 def _quota_v2(root: Path) -> float | None:
@@ -79,8 +80,9 @@ def set_num_threads(n: int | None) -> None:
     1
     >>> tw.set_num_threads(None)
     """
-    global _num_threads
+    global _num_threads, changes
     _num_threads = check_num_threads(n)
+    changes += 1
 
 
 def get_num_threads() -> int:
@@ -111,8 +113,16 @@ _NEAR, _FAR, _NEAR_BELOW = 50.0, 220.0, 150.0
 # predictions. For each question: when it was last answered, and how.
 LOOK_AGAIN_SECONDS = 1.0
 _seen: dict[tuple[int | None, bool], tuple[float, Machine]] = {}
+
+
+def _forget() -> None:
+    global changes
+    _seen.clear()
+    changes += 1
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_seen.clear)  # a child may be given other cores
+    os.register_at_fork(after_in_child=_forget)  # a child may be given other cores
 
 
 def machine(num_threads: int | None = None, probe: bool = True) -> Machine:
