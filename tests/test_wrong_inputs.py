@@ -136,6 +136,8 @@ CASES = {
     "seed": (lambda b: b.fit(X, Y, seed=1.5), ValueError, "seed", "1.5", "an integer from 0"),
     "seed large": (lambda b: b.fit(X, Y, seed=2**64), ValueError, "seed", "18446744073709551616", "to 2**64 - 1"),
     "num_threads": (lambda b: b.fit(X, Y, num_threads=1.5), ValueError, "num_threads", "1.5", "positive integer or None"),
+    "num_threads large": (
+        lambda b: b.fit(X, Y, num_threads=10**5), ValueError, "num_threads is 100000", "OMP_THREAD_LIMIT allows"),
     "one-hot": (lambda b: b.fit(X, np.ones((20, 4))), ValueError, "y has shape", "(20, 4)", "probabilities of shape (20, 3)"),
     "loss of other targets": (
         lambda b: b.fit(X, Y, loss="mse", optimizer=tw.SGD()), ValueError, "y has shape", "(20,)", "expects (20, 3)"),
@@ -164,6 +166,8 @@ CASES = {
     "predict no batch": (lambda b: b.predict(spent()), ValueError, "X", "no batch", "given all it had"),
     "predict a batch": (lambda b: b.predict(iter([X, X[:, 1:]])), ValueError, "x of batch 1", "3 columns", "4"),
     "predict pairs": (lambda b: b.predict(iter([(X, Y)])), ValueError, "x of batch 0", "inhomogeneous", "no array of numbers"),
+    "predict threads large": (
+        lambda b: b.predict(X, num_threads=10**5), ValueError, "num_threads is 100000", "OMP_THREAD_LIMIT allows"),
     "predict threads": (lambda b: b.predict(X, num_threads="2"), ValueError, "num_threads", "'2'", "positive integer or None"),
     "evaluate rows": (lambda b: b.evaluate(X, Y[:9]), ValueError, "y", "9 rows", "X has 20"),
     "evaluate weight": (lambda b: b.evaluate(X, Y, sample_weight=-W), ValueError, "sample_weight[0]", "-1.0", "not negative"),

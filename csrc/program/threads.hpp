@@ -2,6 +2,7 @@
 // The only file that speaks OpenMP; without OpenMP there is one thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -95,10 +96,12 @@ bool run_threads(int threads, Body&& body) {
 #endif
 }
 
-// The most threads that a region can have.
+// The most threads that a region can have: as many as any machine has cores, and not so many that the system refuses them,
+// for which libgomp ends the process.
 inline int thread_limit() {
 #ifdef _OPENMP
-  return omp_get_thread_limit();
+  constexpr int most = 1024;
+  return std::min(omp_get_thread_limit(), most);
 #else
   return 1;
 #endif

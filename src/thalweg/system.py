@@ -58,7 +58,9 @@ def check_num_threads(n: int | None) -> int | None:
     """Return n as an int, or None; raise if it is no number of threads."""
     n = check_count_or_none(n, "num_threads")
     if n is not None and n > _native.thread_limit():
-        raise ValueError(f"num_threads is {n}, but this build or OMP_THREAD_LIMIT allows {_native.thread_limit()}")
+        raise ValueError(
+            f"num_threads is {n}, but thalweg, this build or OMP_THREAD_LIMIT allows {_native.thread_limit()}"
+        )
     return n
 
 
@@ -68,9 +70,9 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        Exactly so many threads, even beyond the cores. None, the state at the start, lets the planner use as many as
-        are worth it, up to the cores that affinity and container quota allow. Results do not depend on it: the same
-        seed gives the same bits with any number of threads.
+        Exactly so many threads, even beyond the cores, up to 1,024. None, the state at the start, lets the planner use as
+        many as are worth it, up to the cores that affinity and container quota allow. Results do not depend on it: the
+        same seed gives the same bits with any number of threads.
 
     Examples
     --------
