@@ -96,6 +96,24 @@ def test_signs_of_zeros_are_the_same(outputs, threads, isa, dtype):
     assert_same_bits(found, expected)
 
 
+@pytest.mark.parametrize("batch", [16, 40, 200])
+@pytest.mark.parametrize("units", [3, 36, 48, 150])
+def test_training_from_negative_zeros_has_the_same_bits_everywhere(units, batch, dtype):
+    # a weight of -0 becomes +0 by a gradient of -0, and stays by one of +0: of few rows, of few columns, of tiles
+    x, _ = signs(2 * batch, 130, dtype)
+    x[:, 0] = 0
+    x[batch - 1 :: batch] = -np.finfo(dtype).tiny
+    results = set()
+    for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
+        for threads, fused in ((1, True), (1, False), (2, True), (3, True), (3, False)):
+            model = tw.Sequential([tw.Dense(units)], 130, seed=1, dtype=dtype)
+            model.layers[0].weight[...] = -0.0
+            trainer = tw.Trainer(model, "cross_entropy", tw.SGD(lr=0.5), fused=fused, num_threads=threads, isa=isa)
+            trainer.fit(x, np.arange(2 * batch) % units, batch_size=batch, epochs=1, shuffle=False)
+            results.add(bytes(model.block))
+    assert len(results) == 1
+
+
 @given(st.integers(24, 90), st.integers(64, 300), st.integers(1, 90), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
 def test_any_shape_and_density(rows, inputs, outputs, density, seed):
     rng = np.random.default_rng(seed)
