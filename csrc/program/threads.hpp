@@ -96,8 +96,8 @@ bool run_threads(int threads, Body&& body) {
 #endif
 }
 
-// The most threads that a region can have: as many as any machine has cores, and not so many that the system refuses them,
-// for which libgomp ends the process.
+// The most threads that a region can have. Where the system refuses one (some 30,000 are too many) libgomp ends the process,
+// so they are no more than machines have cores.
 inline int thread_limit() {
 #ifdef _OPENMP
   constexpr int most = 1024;
