@@ -71,15 +71,16 @@ void multiply_strip(Product<T>& p, Index rows, Index columns) {
 }
 
 // C = A B for one block of rows, with K cut into blocks where a panel of B would not stay in cache. The first strip of a
-// panel packs A for all, where that has room and its rows lie apart: by at least their length, so that whole vectors are
-// read up to the next row at most. One block is not copied: see multiply.
+// panel packs A for all, where that has room, no terms are left out, and its rows lie apart: by at least their length, so
+// that whole vectors are read up to the next row at most. One block is not copied: see multiply.
 template <class T>
 void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
   const Index step = k_step<T>(whole.K);
   if (whole.K <= step && columns <= strip<T> && !worth_packing<T>(rows) && whole.zeros != Zeros::left_out_if_finite)
     return multiply(whole, rows, columns);
   const bool finds = whole.zeros != Zeros::kept && !whole.occupied;
-  const bool packs = whole.room && !finds && worth_packing<T>(rows) && columns > 2 * strip<T> && whole.a_k >= rows;
+  const bool packs = whole.room && whole.zeros == Zeros::kept && worth_packing<T>(rows) && columns > 2 * strip<T> &&
+                     whole.a_k >= rows;
   std::uint8_t occupied[most_block_rows * occupied_ld];  // by the rows of A in the part of K from `found` on
   Index found = -1;
   const auto b_at = [&](Index k, Index j) { return whole.b + k * whole.b_ld + j / strip<T> * whole.b_strip; };
@@ -92,7 +93,7 @@ void multiply_blocked(Product<T>& whole, Index rows, Index columns) {
         Product<T> p = part_of(whole, j, k, K);
         p.next_b = j + strip<T> < end ? b_at(k, j + strip<T>) : next_b;
         p.packed = packs ? whole.room : nullptr;
-        p.packs = j == begin;
+        p.packs = packs && j == begin;
         if (finds && found != k) find_in_rows(occupied, p.a, p.a_row, rows, K);
         if (finds) p.occupied = occupied;
         found = k;

@@ -12,7 +12,8 @@ namespace thalweg::THALWEG_ISA {
 template <class T>
 void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
   constexpr Index most = Tile<T>::vectors;
-  const Sum first = p.terms ? Sum::some : p.next_b ? Sum::fetching : Sum::whole, others = p.terms ? first : Sum::whole;
+  const Sum reading = p.packs ? Sum::packing : p.next_b ? Sum::fetching : Sum::whole;
+  const Sum first = p.terms ? Sum::some : reading, others = p.terms ? first : Sum::whole;
   tile_of<T>(rows, vectors < most ? vectors : most, first)(p, i, 0);
   if (vectors <= most) return;
   Product<T> rest = p;
@@ -23,23 +24,13 @@ void multiply_row(const Product<T>& p, Index i, Index rows, Index vectors) {
     tile_of<T>(rows, vectors - v < most ? vectors - v : most, others)(rest, i, v * Vec<T>::lanes);
 }
 
-// to = A(i, k) of one tile, k after k. What whole vectors write beyond the end of a row, the next row writes over.
-template <class T>
-void pack_tile(T* to, const T* a, Index ld, Index K, Index rows) {
-  for (Index k = 0; k + 1 < K; ++k, to += rows, a += ld) {
-    prefetch_l2(a + 64 / sizeof(T));
-    for (Index i = 0; i < rows; i += Vec<T>::lanes) store(to + i, load(a + i));
-  }
-  for (Index i = 0; i < rows; ++i) to[i] = a[i];
-}
-
-// A product whose tile at row i finds A packed.
+// A product whose tile at row i finds A packed, or packs it.
 template <class T>
 Product<T> from_packed(const Product<T>& p, Index i, Index rows) {
-  T* tile = p.packed + i * p.K;
-  if (p.packs) pack_tile(tile, p.a + i, p.a_k, p.K, rows);
   Product<T> q = p;
-  q.a = tile - i;
+  q.packed = p.packed + i * p.K;
+  if (p.packs) return q;
+  q.a = q.packed - i;
   q.a_k = q.ahead_step = rows;
   q.ahead = 0;
   return q;

@@ -107,8 +107,8 @@ inline void narrow_tile(const Product<T>& p, Index b, Put&& put) {
   for (auto& row : acc)
 #pragma GCC unroll 8
     for (Vec<T>& v : row) v = set(T(0));
-  Walk<T> at{p.a + b * p.a_row, p.b, nullptr};
-  accumulate<false>(acc, p, at, p.K);
+  Walk<T> at{p.a + b * p.a_row, p.b, nullptr, nullptr};
+  accumulate<Sum::whole>(acc, p, at, p.K);
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8

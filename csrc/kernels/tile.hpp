@@ -57,7 +57,7 @@ struct Product {
   const T* next_b = nullptr;        // B of the next product, fetched into L2 by the first tiles, a line of columns each
   Index next_ld = 0;
   T* room = nullptr;    // where A may be packed: tile after tile, and in a tile k after k
-  T* packed = nullptr;  // where it is, or with `packs` is put first
+  T* packed = nullptr;  // where it is, or with `packs` is put by the way
   bool packs = false;
   Soon<T> soon;
   Zeros zeros = Zeros::kept;
@@ -108,20 +108,45 @@ template <class T, int rows, int vectors>
 template <class T>
 struct Walk {
   const T *a, *b, *next_b;
+  T* packed;
 };
 
+// The ways of a tile's sum: whole; whole, with B of the next product fetched, or with A packed; without the terms that are
+// left out.
+enum class Sum { whole, fetching, packing, some };
+
+// to = A(i, k) of a tile for one k. What whole vectors write beyond its rows, the next k writes over.
+template <int rows, class T>
+[[gnu::always_inline]] inline void pack_term(T* to, const T* a) {
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; i += Vec<T>::lanes) store(to + i, load(a + i));
+}
+
 // The sum over the next n terms. Counted down, since a tile's loop has no register to spare for a bound.
-template <bool fetches_b, class T, int rows, int vectors>
+template <Sum sum, class T, int rows, int vectors>
 [[gnu::always_inline]] inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Walk<T>& at, Index n) {
+  constexpr int soon = 16;  // so many k ahead A comes into L1 where its lines are taken one by one
   const T* ahead = at.a + p.ahead;
   for (; n > 0; --n, at.a += p.a_k, at.b += p.b_ld, ahead += p.ahead_step) {
     prefetch(ahead);
-    if constexpr (fetches_b) {
+    if constexpr (sum == Sum::fetching) {
       prefetch_l2(at.next_b);
       at.next_b += p.next_ld;
     }
+    if constexpr (sum == Sum::packing) {
+      prefetch(at.a + soon * p.a_k);
+      pack_term<rows>(at.packed, at.a);
+      at.packed += rows;
+    }
     add_term(acc, at.a, p.a_row, at.b);
   }
+}
+
+// The last term of a sum that packs: nothing beyond its rows is read.
+template <class T, int rows, int vectors>
+[[gnu::always_inline]] inline void accumulate_last(Vec<T> (&acc)[rows][vectors], const Product<T>& p, const Walk<T>& at) {
+  for (int i = 0; i < rows; ++i) at.packed[i] = at.a[i];
+  add_term(acc, at.a, p.a_row, at.b);
 }
 
 // Fetches rows of a tile of what is wanted soon.
@@ -151,14 +176,18 @@ template <class T, int rows, int vectors>
 }
 
 // The whole sum, with the rows of what is wanted soon fetched at even distances.
-template <bool fetches_b, class T, int rows, int vectors>
+template <Sum sum, class T, int rows, int vectors>
 [[gnu::always_inline]] inline void accumulate(Vec<T> (&acc)[rows][vectors], const Product<T>& p, Index i0, Index j0) {
-  Walk<T> at{p.a + i0 * p.a_row, p.b + j0, p.next_b};
-  if (p.soon.blocks == 0) return accumulate<fetches_b>(acc, p, at, p.K);
-  for (int i = 0; i < rows; ++i) {
-    fetch_rows<vectors>(p, j0, {i0 + i, i0 + i + 1});
-    accumulate<fetches_b>(acc, p, at, p.K * (i + 1) / rows - p.K * i / rows);
-  }
+  constexpr bool packs = sum == Sum::packing;
+  Walk<T> at{p.a + i0 * p.a_row, p.b + j0, p.next_b, p.packed};
+  const Index K = packs ? p.K - 1 : p.K;
+  if (p.soon.blocks == 0) accumulate<sum>(acc, p, at, K);
+  else
+    for (int i = 0; i < rows; ++i) {
+      fetch_rows<vectors>(p, j0, {i0 + i, i0 + i + 1});
+      accumulate<sum>(acc, p, at, K * (i + 1) / rows - K * i / rows);
+    }
+  if constexpr (packs) accumulate_last(acc, p, at);
 }
 
 // Bias, fault and relu of a finished tile. relu keeps NaN: max gives its second argument there.
@@ -192,9 +221,6 @@ inline void update(const Vec<T> (&g)[rows][vectors], const Sgd<T>& of_step, T* w
     }
 }
 
-// The ways of a tile's sum: whole; whole, with B of the next product fetched; without the terms that are left out.
-enum class Sum { whole, fetching, some };
-
 // C(i0 .. i0 + rows, j0 .. j0 + vectors * lanes) of a product.
 template <class T, int rows, int vectors, Sum sum>
 void tile(const Product<T>& p, Index i0, Index j0) noexcept {
@@ -206,7 +232,7 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
     for (int j = 0; j < vectors; ++j)
       acc[i][j] = p.carry ? load(c + i * p.c_ld + j * Vec<T>::lanes) : set(T(0));
   if constexpr (sum == Sum::some) accumulate_some(acc, p, i0, j0);
-  else accumulate<sum == Sum::fetching>(acc, p, i0, j0);
+  else accumulate<sum>(acc, p, i0, j0);
   finish(acc, p, i0, j0);
   if (p.rule) return update(acc, *p.rule, c, p.c_ld);
 #pragma GCC unroll 8
@@ -215,7 +241,7 @@ void tile(const Product<T>& p, Index i0, Index j0) noexcept {
     for (int j = 0; j < vectors; ++j) store(c + i * p.c_ld + j * Vec<T>::lanes, acc[i][j]);
 }
 
-// All tiles with 1..Tile::rows rows and 1..Tile::vectors vectors, of which the widest can fetch B of the next product.
+// All tiles with 1..Tile::rows rows and 1..Tile::vectors vectors, of which the widest can fetch B of the next product or pack.
 template <class T>
 using TileFunction = void (*)(const Product<T>&, Index, Index) noexcept;
 
@@ -223,8 +249,11 @@ template <class T, int rows, int vectors = Tile<T>::vectors>
 TileFunction<T> tile_of(Index wanted_vectors, Sum sum) {
   if constexpr (vectors > 1)
     if (wanted_vectors < vectors) return tile_of<T, rows, vectors - 1>(wanted_vectors, sum);
-  if constexpr (vectors == Tile<T>::vectors)
+  if constexpr (vectors == Tile<T>::vectors) {
     if (sum == Sum::fetching) return tile<T, rows, vectors, Sum::fetching>;
+    if constexpr (Tile<T>::packs)
+      if (sum == Sum::packing) return tile<T, rows, vectors, Sum::packing>;
+  }
   if constexpr (rows <= rows_with_zeros)
     if (sum == Sum::some) return tile<T, rows, vectors, Sum::some>;
   return tile<T, rows, vectors, Sum::whole>;

@@ -19,8 +19,9 @@ Graph::Graph(const Spec& spec) : width{spec.inputs}, wanted{spec.input_gradient}
 // ---- where parameters and statistics lie --------------------------------------------------------------------------
 
 Index leading_dimension(Index columns, DType dtype) {
-  const Index ld = (columns + padding - 1) / padding * padding;
-  return ld * size_of(dtype) % 2048 == 0 ? ld + padding : ld;
+  const Index ld = (columns + padding - 1) / padding * padding, bytes = ld * size_of(dtype);
+  if (bytes % 4096 == 0) return ld + 7 * padding;
+  return bytes % 2048 == 0 ? ld + padding : ld;
 }
 
 std::vector<ParameterPlan> plan_parameters(const Spec& spec) {

@@ -35,7 +35,8 @@ struct StatisticsPlan {
   int layer;
 };
 
-// Rows padded to 64 bytes, and no leading dimension a multiple of 2 KB (rows would meet in one or two sets of the L1 cache).
+// Rows padded to 64 bytes, and further where they would lie a multiple of 2 or 4 KB apart: those which a tile has in hand would
+// meet in one or two sets of the L1 cache; of 4 KB and one line they still overlap there.
 Index leading_dimension(Index columns, DType dtype);
 
 std::vector<ParameterPlan> plan_parameters(const Spec& spec);
