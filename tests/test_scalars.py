@@ -50,6 +50,10 @@ def test_they_reach_ahead_and_end(monkeypatch):
     for first in range(0, 30, 3):
         np.testing.assert_array_equal(kept.take(optimizer, False, first, 3), [[0.5, 0.0]] * 3)
     assert asked == [3, 10, 10, 10]  # nine steps of ten are used: a slice's rows lie together
+    np.testing.assert_array_equal(kept.take(optimizer, False, 24, 6), [[0.5, 0.0]] * 6)
+    assert asked == [3, 10, 10, 10]  # a training that goes back by some steps finds them
+    kept.take(optimizer, False, 20, 2)
+    assert asked == [3, 10, 10, 10, 2]  # and makes those that it has not
 
 
 def test_new_settings_are_heard_at_once():

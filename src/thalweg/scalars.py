@@ -26,9 +26,9 @@ class Scalars:
     def take(self, optimizer: Optimizer, regulated: bool, first: int, steps: int) -> Array:
         """Return the rows of so many steps; `regulated`: with those of what comes before and after the rule."""
         now = optimizer, Optimizer.changes, regulated
-        follows = now == self._of and first == self._next
-        if not follows or first + steps > self._first + len(self._rows):
-            ahead = AHEAD // self._rows.shape[1] if follows and not callable(optimizer.lr) else 0
+        still = now == self._of and not callable(optimizer.lr)
+        if not still or not self._first <= first <= first + steps <= self._first + len(self._rows):
+            ahead = AHEAD // self._rows.shape[1] if still and first == self._next else 0
             numbers = np.arange(first, first + max(steps, ahead))
             self._rows = optimizer.regulated_scalars(numbers) if regulated else optimizer.scalars(numbers)
             self._of, self._first = now, first
