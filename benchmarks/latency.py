@@ -124,6 +124,13 @@ class StandIn:
         raise Begun
 
 
+def replace_programs(model: Any, noted: list[float]) -> None:
+    """Put a stand-in in the place of each program that a model trains with."""
+    for runner in model._trainer._runners.values():
+        if not isinstance(runner.program, StandIn):
+            runner.program = StandIn(runner.program, noted)
+
+
 def measure_beginnings(seconds: float) -> Figures:
     """Return microseconds from the call of fit to its first step."""
     import thalweg as tw
@@ -136,13 +143,13 @@ def measure_beginnings(seconds: float) -> Figures:
             settings = {"loss": "cross_entropy", "optimizer": optimizer, "batch_size": 128, "shuffle": shuffle}
             model.fit(x[:1024], y[:1024], **settings)
             noted: list[float] = []
-            for runner in model._trainer._runners.values():
-                runner.program = StandIn(runner.program, noted)
+            replace_programs(model, noted)
             took = []
             end = time.perf_counter() + seconds / 2
             while (began := time.perf_counter()) < end:
                 try:
                     model.fit(x, y, **settings)
+                    replace_programs(model, noted)  # the cores have moved apart or together since: another plan
                 except Begun:
                     took.append(noted[-1] - began)
             figures[f"{type(optimizer).__name__}{'' if shuffle else ', not shuffled'}"] = 1e6 * median(took)
