@@ -153,7 +153,8 @@ constexpr Index occupied_ld = 112;        // bytes that tell of a row of A where
 constexpr Index occupied_batch = 16;      // of smaller batches nobody looks
 constexpr Index occupied_scratch(Index inputs, Index batch) { return batch < occupied_batch ? 0 : inputs * occupied_ld / 4; }
 constexpr Index weight_gradient_scratch(Index inputs, Index batch) {
-  return (gradient_inputs + (batch > rows_per_chunk ? inputs + 1 : 0)) * gradient_columns + gradient_inputs * packed_rows +
+  const Index rows = batch < rows_per_chunk ? batch : rows_per_chunk;
+  return (gradient_inputs + (batch > rows_per_chunk ? inputs + 1 : 0) + rows) * gradient_columns + gradient_inputs * packed_rows +
          occupied_scratch(inputs, batch);
 }
 

@@ -111,18 +111,35 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
   if (updates) apply(g.rule, g.parameter, total, ld, g.scalars, inputs, columns);
 }
 
+// B, strip after strip, for tiles that pack: once for all blocks of inputs.
+template <class T>
+void pack_strips(Product<T>& p, Index columns, T* room) {
+  static_assert(!Tile<T>::packs || padding % strip<T> == 0);
+  constexpr Index soon = 8, line = 64 / sizeof(T);  // rows that come meanwhile
+  for (Index k = 0; k < p.K; ++k) {
+    const T* row = p.b + k * p.b_ld;
+    for (Index j = 0; j < columns; j += line) prefetch(row + soon * p.b_ld + j);
+    for (Index j = 0; j < columns; j += strip<T>)
+      for (Index l = 0; l < strip<T>; l += Vec<T>::lanes) store(room + j * p.K + k * strip<T> + l, load(row + j + l));
+  }
+  p.b = room;
+  p.b_ld = p.next_ld = strip<T>;
+  p.b_strip = p.K * strip<T>;
+}
+
 // dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
 // occupied: where the inputs are not zero, or null.
 template <class T>
 void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk, const std::uint8_t* occupied) {
   static constexpr T one = 1;
   const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
+  const Index all = g.inputs.end - g.inputs.begin, panel = columns.end - columns.begin;
   const Index ld = fused ? block_columns<T> : g.parameter.ld;
   Product<T> p{};
   p.K = smaller(rows_per_chunk, g.batch - chunk);
   p.b = at<T>(g.dz, g.dz_ld, chunk, columns.begin);
   p.b_ld = p.next_ld = g.dz_ld;
-  if (occupied && all_finite(p.b, p.b_ld, p.K, columns.end - columns.begin)) p.zeros = Zeros::left_out;
+  if (occupied && all_finite(p.b, p.b_ld, p.K, panel)) p.zeros = Zeros::left_out;
   const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
   const T* next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
   const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs, behind one block
@@ -130,11 +147,12 @@ void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index ch
                  : at<T>(g.parameter.g, ld, i, columns.begin);
   };
   static_assert(!Tile<T>::packs || Tile<T>::depth <= packed_rows);
-  const Index all = g.inputs.end - g.inputs.begin;
   const Index block = even_block<T>(all, single && goes_down<T>(g, g.inputs) ? gradient_inputs : block_inputs<T>);
   p.room = static_cast<T*>(g.scratch) + (gradient_inputs + (single ? 0 : all + 1)) * block_columns<T>;
+  const bool packed = Tile<T>::packs && all > block && panel > strip<T>;
+  if (packed) pack_strips(p, panel, p.room + gradient_inputs * packed_rows);
   for (Index i = g.inputs.begin; i < g.inputs.end; i += block) {
-    p.next_b = i == g.inputs.begin ? next_b : nullptr;
+    p.next_b = i == g.inputs.begin && !packed ? next_b : nullptr;
     take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
     const Range inputs = {i, smaller(i + block, g.inputs.end)};
     if (occupied) p.occupied = occupied + (i - g.inputs.begin) * occupied_ld;
