@@ -152,10 +152,9 @@ constexpr Index packed_rows = 256;       // rows of x of which it packs so many 
 constexpr Index occupied_ld = 112;        // bytes that tell of a row of A where it is not zero: zeros.hpp
 constexpr Index occupied_batch = 16;      // of smaller batches nobody looks
 constexpr Index occupied_scratch(Index inputs, Index batch) { return batch < occupied_batch ? 0 : inputs * occupied_ld / 4; }
-constexpr Index weight_gradient_scratch(Index inputs, Index batch) {
-  const Index rows = batch < rows_per_chunk ? batch : rows_per_chunk;
-  return (gradient_inputs + (batch > rows_per_chunk ? inputs + 1 : 0) + rows) * gradient_columns + gradient_inputs * packed_rows +
-         occupied_scratch(inputs, batch);
+constexpr Index weight_gradient_scratch(Index inputs, Index batch) {  // what for: GradientRooms
+  const Index totals = batch > rows_per_chunk ? inputs + 1 : 0, rows = batch < rows_per_chunk ? batch : rows_per_chunk;
+  return (gradient_inputs + totals + rows) * gradient_columns + gradient_inputs * packed_rows + occupied_scratch(inputs, batch);
 }
 
 // y_bc = act(x_bc), where y may be x; or dy_bc = dy_bc * act'(y_bc). For rows and columns; softmax goes over the whole

@@ -100,7 +100,7 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
     p.rule = &rule;
     return multiply_blocked(p, rows.end, panel.end);
   }
-  p.c = chunk == 0 ? total : static_cast<T*>(g.scratch);
+  p.c = chunk == 0 ? total : static_cast<T*>(g.scratch);  // GradientRooms::block
   p.c_ld = chunk == 0 ? ld : block_columns<T>;
   if (goes_down<T>(g, inputs)) multiply_down(p, rows.end, g.columns.end - g.columns.begin);
   else multiply_blocked(p, rows.end, panel.end);
@@ -111,7 +111,25 @@ void weight_gradient_block(const DenseWeightGradient& g, Product<T> p, T* total,
   if (updates) apply(g.rule, g.parameter, total, ld, g.scalars, inputs, columns);
 }
 
-// B, strip after strip, for tiles that pack: once for all blocks of inputs.
+// What the scratch of a weight gradient holds.
+template <class T>
+struct GradientRooms {
+  T* block;                // of dW, of the rows in hand
+  T* totals;               // of all inputs and the bias, where a batch has several chunks of rows
+  T *packed_x, *packed_dz;  // for tiles that pack
+  std::uint8_t* occupied;  // where the inputs are not zero; null: nobody looks
+  GradientRooms(const DenseWeightGradient& g, bool leaves_out) {
+    const Index inputs = g.inputs.end - g.inputs.begin;
+    block = static_cast<T*>(g.scratch);
+    totals = block + gradient_inputs * gradient_columns;
+    packed_x = totals + (g.batch > rows_per_chunk ? (inputs + 1) * gradient_columns : 0);
+    packed_dz = packed_x + gradient_inputs * packed_rows;
+    T* const end = packed_dz + smaller(g.batch, rows_per_chunk) * gradient_columns;
+    occupied = leaves_out ? reinterpret_cast<std::uint8_t*>(end) : nullptr;
+  }
+};
+
+// B, strip after strip, for tiles that pack.
 template <class T>
 void pack_strips(Product<T>& p, Index columns, T* room) {
   static_assert(!Tile<T>::packs || padding % strip<T> == 0);
@@ -127,49 +145,48 @@ void pack_strips(Product<T>& p, Index columns, T* room) {
   p.b_strip = p.K * strip<T>;
 }
 
-// dW for the columns [columns) of one panel and one chunk of rows [chunk, chunk + K). The bias is one more row, x = 1.
-// occupied: where the inputs are not zero, or null.
+// B = dZ of the columns [columns) of one panel and one chunk of rows [chunk, chunk + K), packed once where several blocks of
+// inputs are multiplied with it. What comes after it is fetched, or packed in its turn.
 template <class T>
-void weight_gradient_chunk(const DenseWeightGradient& g, Range columns, Index chunk, const std::uint8_t* occupied) {
-  static constexpr T one = 1;
-  const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
-  const Index all = g.inputs.end - g.inputs.begin, panel = columns.end - columns.begin;
-  const Index ld = fused ? block_columns<T> : g.parameter.ld;
-  Product<T> p{};
+void take_panel(Product<T>& p, const DenseWeightGradient& g, const GradientRooms<T>& rooms, Range columns, Index chunk,
+                bool several) {
+  const Index panel = columns.end - columns.begin;
   p.K = smaller(rows_per_chunk, g.batch - chunk);
   p.b = at<T>(g.dz, g.dz_ld, chunk, columns.begin);
   p.b_ld = p.next_ld = g.dz_ld;
-  if (occupied && all_finite(p.b, p.b_ld, p.K, panel)) p.zeros = Zeros::left_out;
+  if (rooms.occupied && all_finite(p.b, p.b_ld, p.K, panel)) p.zeros = Zeros::left_out;
+  if (Tile<T>::packs && several && panel > strip<T>) return pack_strips(p, panel, rooms.packed_dz);
   const T* next_panel = columns.end < g.columns.end ? at<T>(g.dz, g.dz_ld, 0, columns.end) : nullptr;
-  const T* next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
-  const auto total = [&](Index row, Index i) {  // row: its place in a scratch that holds all inputs, behind one block
-    return fused ? static_cast<T*>(g.scratch) + (single ? 0 : block_inputs<T> + row) * block_columns<T>
-                 : at<T>(g.parameter.g, ld, i, columns.begin);
-  };
+  p.next_b = chunk + p.K < g.batch ? p.b + p.K * p.b_ld : next_panel;
+}
+
+// dW for the columns of one panel and one chunk of rows. The bias is one more row, x = 1.
+template <class T>
+void weight_gradient_chunk(const DenseWeightGradient& g, const GradientRooms<T>& rooms, Range columns, Index chunk) {
+  static constexpr T one = 1;
   static_assert(!Tile<T>::packs || Tile<T>::depth <= packed_rows);
+  const bool fused = g.rule != Rule::none, single = g.batch <= rows_per_chunk;
+  const Index all = g.inputs.end - g.inputs.begin, ld = fused ? block_columns<T> : g.parameter.ld;
   const Index block = even_block<T>(all, single && goes_down<T>(g, g.inputs) ? gradient_inputs : block_inputs<T>);
-  p.room = static_cast<T*>(g.scratch) + (gradient_inputs + (single ? 0 : all + 1)) * block_columns<T>;
-  const bool packed = Tile<T>::packs && all > block && panel > strip<T>;
-  if (packed) pack_strips(p, panel, p.room + gradient_inputs * packed_rows);
-  for (Index i = g.inputs.begin; i < g.inputs.end; i += block) {
-    p.next_b = i == g.inputs.begin && !packed ? next_b : nullptr;
-    take_columns(p, at<T>(g.x, g.x_ld, chunk, i), g.x_ld);
-    const Range inputs = {i, smaller(i + block, g.inputs.end)};
-    if (occupied) p.occupied = occupied + (i - g.inputs.begin) * occupied_ld;
-    weight_gradient_block(g, p, total(i - g.inputs.begin, i), ld, inputs, columns, chunk);
+  const auto total = [&](Index row, Index i) {  // row: its place among all inputs
+    if (!fused) return at<T>(g.parameter.g, ld, i, columns.begin);
+    return single ? rooms.block : rooms.totals + row * block_columns<T>;
+  };
+  Product<T> p{};
+  take_panel(p, g, rooms, columns, chunk, all > block);
+  p.room = rooms.packed_x;
+  for (Index row = 0; row < all; row += block) {
+    const Range inputs = {g.inputs.begin + row, smaller(g.inputs.begin + row + block, g.inputs.end)};
+    take_columns(p, at<T>(g.x, g.x_ld, chunk, inputs.begin), g.x_ld);
+    if (rooms.occupied) p.occupied = rooms.occupied + row * occupied_ld;
+    weight_gradient_block(g, p, total(row, inputs.begin), ld, inputs, columns, chunk);
+    p.next_b = nullptr;
   }
   if (!g.bias) return;
   const Index bias = g.parameter.bias_row;
   take_columns(p, &one, 0);
   p.zeros = Zeros::kept;
-  weight_gradient_block(g, p, total(g.inputs.end - g.inputs.begin, bias), ld, {bias, bias + 1}, columns, chunk);
-}
-
-// Where it is kept which inputs are not zero: behind the rest of the scratch.
-template <class T>
-std::uint8_t* occupied_room(const DenseWeightGradient& g, Index inputs) {
-  const Index before = weight_gradient_scratch(inputs, g.batch) - occupied_scratch(inputs, g.batch);
-  return reinterpret_cast<std::uint8_t*>(static_cast<T*>(g.scratch) + before);
+  weight_gradient_block(g, p, total(all, bias), ld, {bias, bias + 1}, columns, chunk);
 }
 
 template <class T>
@@ -180,16 +197,15 @@ void dense_weight_gradient(const DenseWeightGradient& g) noexcept {
   const Index inputs = g.inputs.end - g.inputs.begin, columns = g.columns.end - g.columns.begin;
   const bool leaves_out = worth_leaving_out(at<T>(g.x, g.x_ld, 0, g.inputs.begin), g.batch, inputs, columns);
   if (g.rule != Rule::none && has_few_rows<T>(g) && !down && !leaves_out) return update_from_few_rows<T>(g);
-  std::uint8_t* occupied = nullptr;
-  if (leaves_out) occupied = occupied_room<T>(g, inputs);
+  const GradientRooms<T> rooms(g, leaves_out);
   const Index end = whole_pads(g.columns.end);
   for (Index o = g.columns.begin; o < end; o += block_columns<T>)
     for (Index chunk = 0; chunk < g.batch; chunk += rows_per_chunk) {
       const bool found = o > g.columns.begin && g.batch <= rows_per_chunk;
-      if (occupied && !found)
-        find_in_columns(occupied, at<T>(g.x, g.x_ld, chunk, g.inputs.begin), g.x_ld, inputs,
+      if (leaves_out && !found)
+        find_in_columns(rooms.occupied, at<T>(g.x, g.x_ld, chunk, g.inputs.begin), g.x_ld, inputs,
                         smaller(rows_per_chunk, g.batch - chunk));
-      weight_gradient_chunk<T>(g, {o, smaller(o + block_columns<T>, end)}, chunk, occupied);
+      weight_gradient_chunk<T>(g, rooms, {o, smaller(o + block_columns<T>, end)}, chunk);
     }
 }
 
