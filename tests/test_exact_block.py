@@ -11,6 +11,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import reference
+from bits import isas_of_same_bits
 
 import thalweg as tw
 from thalweg.programs import Job, Shape, make_plan
@@ -373,7 +374,7 @@ def test_slices(name, batch):
 
 @by_network
 def test_isas_with_fma(name, batch, dtype):
-    isas = [isa for isa in tw.info()["isas"] if isa != "scalar"]
+    isas = isas_of_same_bits()
     found = [results(name, batch, settings={"dtype": dtype, "isa": isa}) for isa in isas]
     assert all(one == found[0] for one in found)
 

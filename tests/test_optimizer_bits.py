@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from bits import isas_of_same_bits
 from test_optimizers import CASES, NAMES, begin, update
 
 import thalweg as tw
@@ -38,7 +39,7 @@ def trained(name, settings, steps=None, batch_size=16, **how):
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
 def test_fused_threads_slices_and_isas_make_no_difference(name, settings, dtype):
-    isas = [isa for isa in tw.info()["isas"] if isa != "scalar"]
+    isas = isas_of_same_bits()
     hows = [{"isa": isa, "num_threads": 1} for isa in isas]
     hows += [{"num_threads": 1, "fused": False}, {"num_threads": 3}, {"num_threads": 2, "fused": False, "steps": 2}]
     assert len({str(trained(name, settings, dtype=dtype, **how)) for how in hows}) == 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bits import isas_of_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,7 +105,7 @@ def test_training_from_negative_zeros_has_the_same_bits_everywhere(units, batch,
     x[:, 0] = 0
     x[batch - 1 :: batch] = -np.finfo(dtype).tiny
     results = set()
-    for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
+    for isa in isas_of_same_bits():
         for threads, fused in ((1, True), (1, False), (2, True), (3, True), (3, False)):
             model = tw.Sequential([tw.Dense(units)], 130, seed=1, dtype=dtype)
             model.layers[0].weight[...] = -0.0
@@ -167,7 +168,7 @@ def test_training_has_the_same_bits_everywhere(units, batch, optimizer, dtype):
     rng = np.random.default_rng(3)
     x, y = mostly_zero(rng, 1234, 300, dtype), rng.integers(0, 5, 1234)
     results = set()
-    for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
+    for isa in isas_of_same_bits():
         for threads, fused in ((1, True), (2, True), (3, False)):
             model = tw.Sequential([tw.Dense(units, "relu"), tw.Dense(5)], 300, seed=1, dtype=dtype)
             trainer = tw.Trainer(model, "cross_entropy", optimizer(), fused=fused, num_threads=threads, isa=isa)
@@ -182,7 +183,7 @@ def test_blocks_of_steps_have_the_same_bits_everywhere(units, batch, dtype):
     rng = np.random.default_rng(4)
     x, y = mostly_zero(rng, 300, 300, dtype), rng.integers(0, 5, 300)
     results, plain = set(), None
-    for isa in [isa for isa in tw.info()["isas"] if isa != "scalar"]:
+    for isa in isas_of_same_bits():
         for threads, exact in ((1, False), (1, True), (2, True), (3, True)):
             model = tw.Sequential([tw.Dense(units, "tanh"), tw.Dense(5)], 300, seed=1, dtype=dtype)
             trainer = tw.Trainer(
